@@ -153,12 +153,7 @@ CREATE TABLE "subscriptions" (
     "ended_at" TIMESTAMPTZ(3),
     "started_at" TIMESTAMPTZ(3) NOT NULL,
     "latest_invoice_id" TEXT,
-    "paid_invoice_id" TEXT,
-    "paid_line_id" TEXT,
-    "paid_start" TIMESTAMPTZ(3),
-    "paid_end" TIMESTAMPTZ(3),
-    "paid_amount_minor" BIGINT,
-    "currency" TEXT,
+    "paid_term" JSONB,
     "last_ticket" BIGINT NOT NULL,
     "updated_at" TIMESTAMPTZ(3) NOT NULL,
 
@@ -371,7 +366,7 @@ ALTER TABLE "holds"
     ADD CONSTRAINT "holds_tokens_positive" CHECK (tokens > 0 AND (status = 'open') = (settled_at IS NULL));
 
 -- The grants that a locked user needs: few, whatever the history.
-CREATE INDEX "credit_grants_open" ON "credit_grants" (bucket, user_id) WHERE closed_at IS NULL;
+CREATE INDEX "credit_grants_open" ON "credit_grants" (bucket, user_id) WHERE closed_at IS NULL OR held_tokens > 0;
 CREATE INDEX "holds_open" ON "holds" (bucket, user_id) WHERE status = 'open';
 CREATE INDEX "ledger_entries_refunds" ON "ledger_entries" (bucket, user_id, refers_to_seq) WHERE refers_to_seq IS NOT NULL;
 CREATE INDEX "workflows_unfinished" ON "workflows" (created_at) WHERE status IN ('pending', 'running');
@@ -414,8 +409,9 @@ CROSS JOIN LATERAL (SELECT coalesce(sum(tokens), 0) AS total, coalesce(max(seq),
                     FROM ledger_entries WHERE bucket = u.bucket AND user_id = u.id) e
 CROSS JOIN LATERAL (SELECT coalesce(sum(remaining_tokens), 0) AS remaining, coalesce(sum(held_tokens), 0) AS held
                     FROM grant_balances WHERE bucket = u.bucket AND user_id = u.id) g
-CROSS JOIN LATERAL (SELECT coalesce(sum(tokens), 0) AS held
-                    FROM holds WHERE bucket = u.bucket AND user_id = u.id AND status = 'open') h
+CROSS JOIN LATERAL (SELECT coalesce(sum((p.part ->> 'tokens')::bigint), 0) AS held
+                    FROM holds CROSS JOIN LATERAL jsonb_array_elements(holds.parts) AS p(part)
+                    WHERE holds.bucket = u.bucket AND holds.user_id = u.id AND holds.status = 'open') h
 WHERE e.total <> u.available_tokens + u.held_tokens - u.debt_tokens
    OR g.remaining <> u.available_tokens OR g.held <> u.held_tokens OR h.held <> u.held_tokens
    OR e.newest <> u.last_seq OR e.count <> e.newest;

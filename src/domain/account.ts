@@ -1,0 +1,298 @@
+/**
+ * One user's ledger in memory: what may happen to it and the entries that say so. Pure: time and ids are passed in;
+ * store/account.ts loads it under the user's row lock and writes what changed. Every method keeps invariants I1-I3
+ * (docs/credits.md): balance = available + held − debt = the sum of all entries.
+ */
+import { compareBurnOrder, mergeParts, negated, type Part, splitOverGrants, sumOfParts } from './burn.ts';
+import type {
+  Cause,
+  Consumption,
+  Entry,
+  EntryType,
+  Grant,
+  GrantInput,
+  Hold,
+  Outcome,
+  UserState,
+} from './model.ts';
+import type { Catalogue } from './plans.ts';
+
+export class Account {
+  readonly entries: Entry[] = [];
+  readonly changedGrants = new Set<Grant>();
+  readonly changedHolds = new Set<Hold>();
+  readonly grants = new Map<string, Grant>();
+  readonly holds = new Map<string, Hold>();
+
+  constructor(
+    readonly user: UserState,
+    grants: readonly Grant[],
+    holds: readonly Hold[],
+    readonly catalogue: Catalogue,
+    /** The instant at which things happen; roll.ts moves it along the due dates. */
+    public now: Date,
+    readonly newGrantId: () => string,
+  ) {
+    for (const grant of grants) this.grants.set(grant.id, grant);
+    for (const hold of holds) this.holds.set(hold.id, hold);
+  }
+
+  get balance(): number {
+    return this.user.availableTokens + this.user.heldTokens - this.user.debtTokens;
+  }
+
+  /** Grants that may burn or hold tokens, in burn order. */
+  openGrants(): Grant[] {
+    return [...this.grants.values()].filter((grant) => grant.closedAt === null).sort(compareBurnOrder);
+  }
+
+  grant(input: GrantInput): Grant {
+    const settledDebt = Math.min(this.user.debtTokens, input.tokens);
+    const grant: Grant = {
+      ...emptyDetails,
+      ...input.details,
+      id: this.newGrantId(),
+      key: input.key,
+      source: input.source,
+      amountTokens: input.tokens,
+      remainingTokens: input.tokens - settledDebt,
+      heldTokens: 0,
+      priority: 50,
+      effectiveAt: this.now,
+      expiresAt: input.expiresAt,
+      createdAt: this.now,
+    };
+    this.grants.set(grant.id, grant);
+    this.user.availableTokens += grant.remainingTokens;
+    this.user.debtTokens -= settledDebt;
+    this.append('granted', input.tokens, [part(grant, grant.remainingTokens)], {
+      reason: grant.reason,
+      ...input.cause,
+      key: input.key,
+    }).debtDeltaTokens = -settledDebt;
+    this.touch(grant);
+    if (isPast(grant, this.now)) this.takeOut(grant, 'expired', 'The window was over when it was granted');
+    return grant;
+  }
+
+  /** All or nothing; a metered plan takes what there is and records the rest as overage. */
+  consume(tokens: number, cause: Cause): Outcome {
+    if (tokens > this.user.availableTokens && !this.user.isMetered) return { ok: false, requiredTokens: tokens };
+    const parts = this.burn(Math.min(tokens, this.user.availableTokens));
+    return { ok: true, entry: this.appendConsumption(tokens, parts, cause) };
+  }
+
+  /**
+   * Gives back `tokens` of a consumption to the grants they came from, last burnt first. What returns to a grant that
+   * has expired or was voided leaves again at once. The caller has checked that so much is still to be given back.
+   */
+  refund(consumption: Consumption, tokens: number, cause: Cause): Entry {
+    const parts: Part[] = [];
+    let skip = consumption.refundedTokens;
+    let left = tokens;
+    let overage = 0;
+    const taken: Part[] = [...consumption.parts].reverse();
+    for (const from of [{ grantId: null, tokens: consumption.overageTokens }, ...taken]) {
+      const skipped = Math.min(skip, from.tokens);
+      const back = Math.min(left, from.tokens - skipped);
+      skip -= skipped;
+      left -= back;
+      if (back === 0) continue;
+      if (from.grantId === null) overage = back;
+      else parts.push(part(this.grantOf(from.grantId), back));
+    }
+    for (const back of parts) this.add(this.grantOf(back.grantId), back.tokens);
+    this.user.totalTokensUsed -= tokens;
+    if (consumption.createdAt >= this.user.monthlyResetDate) {
+      this.user.monthlyTokensUsed = Math.max(0, this.user.monthlyTokensUsed - tokens);
+    }
+    const entry = this.append('refunded', tokens - overage, parts, { feature: consumption.feature, ...cause });
+    entry.overageTokens = overage;
+    entry.refersToSeq = consumption.seq;
+    for (const back of parts) this.leaveIfOver(this.grantOf(back.grantId));
+    return entry;
+  }
+
+  /** Reserves tokens in the grants that would burn now, so that they outlive a grant's expiry until settled. */
+  placeHold(hold: Omit<Hold, 'parts' | 'status' | 'capturedTokens' | 'settledAt' | 'createdAt'>): Hold | undefined {
+    if (hold.tokens > this.user.availableTokens && !this.user.isMetered) return undefined;
+    const parts = this.burn(Math.min(hold.tokens, this.user.availableTokens));
+    for (const reserved of parts) this.grantOf(reserved.grantId).heldTokens += reserved.tokens;
+    this.user.heldTokens += sumOfParts(parts);
+    const placed: Hold = {
+      ...hold,
+      parts,
+      status: 'open',
+      capturedTokens: null,
+      settledAt: null,
+      createdAt: this.now,
+    };
+    this.holds.set(placed.id, placed);
+    this.changedHolds.add(placed);
+    return placed;
+  }
+
+  /** Consumes any amount from 0; above the hold the rest comes from the balance, else nothing changes. */
+  captureHold(hold: Hold, tokens: number, cause: Cause): Outcome {
+    const held = sumOfParts(hold.parts);
+    const beyond = Math.max(0, tokens - held);
+    if (beyond > this.user.availableTokens && !this.user.isMetered) return { ok: false, requiredTokens: tokens };
+    const consumed: Part[] = [];
+    let left = Math.min(tokens, held);
+    for (const reserved of hold.parts) {
+      const taken = Math.min(left, reserved.tokens);
+      left -= taken;
+      if (taken > 0) consumed.push({ ...reserved, tokens: taken });
+      this.unhold(reserved, taken);
+    }
+    consumed.push(...this.burn(Math.min(beyond, this.user.availableTokens)));
+    const entry = tokens === 0 ? null : this.appendConsumption(tokens, mergeParts(consumed), cause, hold.id);
+    this.settleHold(hold, 'captured', tokens);
+    return { ok: true, entry };
+  }
+
+  releaseHold(hold: Hold, status: 'released' | 'expired'): void {
+    for (const reserved of hold.parts) this.unhold(reserved, 0);
+    this.settleHold(hold, status, null);
+  }
+
+  /** Takes what remains out of a grant and closes it. Held tokens stay until their hold is settled. */
+  takeOut(grant: Grant, type: 'expired' | 'voided', reason: string, cause?: Omit<Cause, 'reason'>): Entry | null {
+    const tokens = grant.remainingTokens;
+    grant.remainingTokens = 0;
+    grant.closedAt = this.now;
+    if (type === 'voided') grant.voidedAt ??= this.now;
+    else if (!isPast(grant, this.now)) grant.expiresAt = this.now;
+    this.user.availableTokens -= tokens;
+    this.changedGrants.add(grant);
+    if (tokens === 0) return null;
+    const key = cause?.key ?? `${type}:${grant.id}:${this.user.lastSeq + 1}`;
+    return this.append(type, -tokens, [part(grant, -tokens)], { ...cause, key, reason });
+  }
+
+  /** Expires all but `keptTokens`; the grant stays open. */
+  expireExcess(grant: Grant, keptTokens: number, reason: string): void {
+    const tokens = grant.remainingTokens - keptTokens;
+    grant.remainingTokens = keptTokens;
+    this.user.availableTokens -= tokens;
+    this.changedGrants.add(grant);
+    const key = `expired:${grant.id}:${this.user.lastSeq + 1}`;
+    this.append('expired', -tokens, [part(grant, -tokens)], { key, reason });
+  }
+
+  private burn(tokens: number): Part[] {
+    const parts = splitOverGrants(this.openGrants(), tokens);
+    if (sumOfParts(parts) !== tokens) {
+      throw new Error(`Ledger of user is inconsistent: ${tokens} tokens to burn, ${sumOfParts(parts)} in open grants.`);
+    }
+    for (const taken of parts) {
+      const grant = this.grantOf(taken.grantId);
+      grant.remainingTokens -= taken.tokens;
+      this.user.availableTokens -= taken.tokens;
+      this.touch(grant);
+    }
+    return parts;
+  }
+
+  private appendConsumption(tokens: number, parts: Part[], cause: Cause, holdId: string | null = null): Entry {
+    this.user.totalTokensUsed += tokens;
+    this.user.monthlyTokensUsed += tokens;
+    const taken = sumOfParts(parts);
+    const entry = this.append('consumed', 0 - taken, parts.map(negated), cause);
+    entry.overageTokens = tokens - taken;
+    entry.holdId = holdId;
+    return entry;
+  }
+
+  /** Gives back the part of a hold that is not consumed. */
+  private unhold(reserved: Part, consumedTokens: number): void {
+    const grant = this.grantOf(reserved.grantId);
+    grant.heldTokens -= reserved.tokens;
+    this.user.heldTokens -= reserved.tokens;
+    this.add(grant, reserved.tokens - consumedTokens);
+  }
+
+  private settleHold(hold: Hold, status: Hold['status'], capturedTokens: number | null): void {
+    hold.status = status;
+    hold.capturedTokens = capturedTokens;
+    hold.settledAt = this.now;
+    this.changedHolds.add(hold);
+    for (const reserved of hold.parts) this.leaveIfOver(this.grantOf(reserved.grantId));
+  }
+
+  private add(grant: Grant, tokens: number): void {
+    grant.remainingTokens += tokens;
+    this.user.availableTokens += tokens;
+    if (tokens > 0) grant.closedAt = null;
+    this.touch(grant);
+  }
+
+  private leaveIfOver(grant: Grant): void {
+    if (grant.remainingTokens === 0) return;
+    if (grant.voidedAt !== null) this.takeOut(grant, 'voided', 'Returned to a grant that was voided');
+    else if (isPast(grant, this.now)) this.takeOut(grant, 'expired', 'Returned to a grant that had expired');
+  }
+
+  /** Notes the change; closes what is used up. An allowance stays open until its successor, to show "of how many". */
+  private touch(grant: Grant): void {
+    this.changedGrants.add(grant);
+    const isUsedUp = grant.remainingTokens === 0 && grant.heldTokens === 0;
+    if (isUsedUp && grant.source !== 'allowance') grant.closedAt ??= this.now;
+  }
+
+  private grantOf(id: string): Grant {
+    const grant = this.grants.get(id);
+    if (!grant) throw new Error(`Grant ${id} was not loaded with its account.`);
+    return grant;
+  }
+
+  private append(type: EntryType, tokens: number, parts: Part[], cause: Cause): Entry {
+    this.user.lastSeq += 1;
+    const entry: Entry = {
+      seq: this.user.lastSeq,
+      type,
+      tokens,
+      balanceAfter: this.balance,
+      availableAfter: this.user.availableTokens,
+      totalUsedAfter: this.user.totalTokensUsed,
+      overageTokens: 0,
+      debtDeltaTokens: 0,
+      parts,
+      key: cause.key,
+      reason: cause.reason ?? null,
+      feature: cause.feature ?? null,
+      metadata: cause.metadata ?? null,
+      requestHash: cause.requestHash ?? null,
+      requestId: cause.requestId ?? null,
+      refersToSeq: null,
+      holdId: null,
+      createdAt: this.now,
+    };
+    this.entries.push(entry);
+    return entry;
+  }
+}
+
+const emptyDetails = {
+  closedAt: null,
+  voidedAt: null,
+  offer: null,
+  reason: null,
+  costBasisMinor: null,
+  currency: null,
+  invoiceId: null,
+  invoiceLineId: null,
+  subscriptionId: null,
+  subscriptionItemId: null,
+  windowStart: null,
+  windowEnd: null,
+  windowKind: null,
+};
+
+function isPast(grant: Grant, now: Date): boolean {
+  return grant.expiresAt !== null && grant.expiresAt <= now;
+}
+
+function part(grant: Grant, tokens: number): Part {
+  return { grantId: grant.id, source: grant.source, tokens };
+}

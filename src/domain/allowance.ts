@@ -1,0 +1,138 @@
+/** Allowances: what lands at the start of a window, and what becomes of the one before it. */
+import type { Account } from './account.ts';
+import type { Entry, Grant } from './model.ts';
+import { addDays, type Period, periodAt } from './period.ts';
+import { FREE_PLAN, planDefinition, TOKENS_PER_CREDIT } from './plans.ts';
+
+export interface AllowanceInput {
+  key: string;
+  plan: string;
+  tokens: number;
+  window: Period;
+  expiresAt: Date;
+  /** What it says of itself: invoice, line, cost basis … */
+  details?: Partial<Grant>;
+}
+
+/**
+ * The next allowance lands and the previous ones end, but for what the plan rolls over. `monthlyTokensUsed` restarts
+ * with the window.
+ */
+export function landAllowance(account: Account, input: AllowanceInput): Grant {
+  replaceAllowances(account, input);
+  account.user.monthlyResetDate = input.window.start;
+  account.user.periodEnd = input.window.end;
+  account.user.monthlyTokensUsed = 0;
+  return account.grant({
+    key: input.key,
+    source: 'allowance',
+    tokens: input.tokens,
+    expiresAt: input.expiresAt,
+    details: {
+      ...input.details,
+      offer: input.plan,
+      reason: `Allowance of ${input.plan}`,
+      windowStart: input.window.start,
+      windowEnd: input.window.end,
+      windowKind: 'full',
+    },
+  });
+}
+
+function replaceAllowances(account: Account, next: AllowanceInput): void {
+  const { rollover } = planDefinition(account.catalogue, next.plan);
+  let kept = rollover === 'none' ? 0 : rollover.cappedCredits * TOKENS_PER_CREDIT;
+  const newestFirst = openAllowances(account).sort((a, b) => b.createdAt.getTime() - a.createdAt.getTime());
+  for (const grant of newestFirst) {
+    const carried = grant.offer === next.plan ? Math.min(kept, grant.remainingTokens) : 0;
+    if (carried === 0) {
+      account.takeOut(grant, 'expired', 'Replaced by the next allowance');
+      continue;
+    }
+    kept -= carried;
+    grant.expiresAt = next.expiresAt;
+    account.changedGrants.add(grant);
+    if (carried < grant.remainingTokens) account.expireExcess(grant, carried, 'Above what the plan rolls over');
+  }
+}
+
+export function openAllowances(account: Account): Grant[] {
+  return account.openGrants().filter((grant) => grant.source === 'allowance');
+}
+
+/** Voids what is left of the allowances that `belongs` picks. */
+export function voidAllowances(account: Account, reason: string, belongs: (grant: Grant) => boolean): Entry[] {
+  return openAllowances(account)
+    .filter(belongs)
+    .flatMap((grant) => account.takeOut(grant, 'voided', reason) ?? []);
+}
+
+/** Puts a user on the clock of the free plan; its allowance lands unless this window has had it before. */
+export function enterFreePlan(account: Account, key?: string): void {
+  const { user, now } = account;
+  const window = periodAt(user.createdAt, now);
+  Object.assign(user, {
+    subscriptionTier: FREE_PLAN,
+    isSubscribed: false,
+    isMetered: false,
+    subscriptionEndsAt: null,
+    accessEndsAt: null,
+    currentSubscriptionId: null,
+    periodAnchor: user.createdAt,
+    monthlyResetDate: window.start,
+    periodEnd: window.end,
+    monthlyTokensUsed: 0,
+  });
+  landFreeAllowance(account, window, key);
+}
+
+export function landFreeAllowance(account: Account, window: Period, key?: string): void {
+  const { user } = account;
+  if (user.freeAllowanceStart !== null && user.freeAllowanceStart >= window.start) return;
+  user.freeAllowanceStart = window.start;
+  landAllowance(account, {
+    key: key ?? `allowance:${FREE_PLAN}:${user.id}:${window.start.toISOString()}`,
+    plan: FREE_PLAN,
+    tokens: planDefinition(account.catalogue, FREE_PLAN).creditsPerPeriod * TOKENS_PER_CREDIT,
+    window,
+    expiresAt: window.end,
+  });
+}
+
+/** A paid plan without Stripe: by the clock (monthly from now) or for one stretch of `periodDays`. */
+export interface ManualPlan {
+  plan: string;
+  key: string;
+  /** How long it is paid for; null = until it is changed. */
+  periodDays: number | null;
+}
+
+export function enterManualPlan(account: Account, { plan, key, periodDays }: ManualPlan): void {
+  const { user, now } = account;
+  const definition = planDefinition(account.catalogue, plan);
+  const endsAt = periodDays === null ? null : addDays(now, periodDays);
+  const month = periodAt(now, now);
+  const window = definition.reset === 'clock' || endsAt === null ? month : { start: now, end: endsAt };
+  voidAllowances(account, `Changed to ${plan}`, () => true);
+  Object.assign(user, {
+    subscriptionTier: plan,
+    isSubscribed: true,
+    isMetered: definition.overage === 'meter',
+    subscriptionEndsAt: endsAt,
+    accessEndsAt: endsAt,
+    currentSubscriptionId: null,
+    periodAnchor: now,
+  });
+  landManualAllowance(account, key, window);
+}
+
+export function landManualAllowance(account: Account, key: string, window: Period): void {
+  const plan = account.user.subscriptionTier;
+  landAllowance(account, {
+    key,
+    plan,
+    tokens: planDefinition(account.catalogue, plan).creditsPerPeriod * TOKENS_PER_CREDIT,
+    window,
+    expiresAt: window.end,
+  });
+}

@@ -1,0 +1,39 @@
+import { Temporal } from 'temporal-polyfill';
+
+/** Half-open `[start, end)`, UTC. */
+export interface Period {
+  start: Date;
+  end: Date;
+}
+
+export const DAY_IN_MS = 86_400_000;
+
+/**
+ * `anchor` plus `months`, clamped to the last day of a short month. Always counted from the anchor: stepping from the
+ * previous end would drift from the 31st to the 28th and stay there.
+ */
+export function addMonths(anchor: Date, months: number): Date {
+  const moved = Temporal.Instant.fromEpochMilliseconds(anchor.getTime()).toZonedDateTimeISO('UTC').add({ months });
+  return new Date(moved.epochMilliseconds);
+}
+
+export function addDays(from: Date, days: number): Date {
+  return new Date(from.getTime() + days * DAY_IN_MS);
+}
+
+/** The n-th month counted from `anchor` (0 starts at the anchor). */
+export function nthPeriod(anchor: Date, n: number): Period {
+  return { start: addMonths(anchor, n), end: addMonths(anchor, n + 1) };
+}
+
+/** Which month counted from `anchor` contains `at`. Before the anchor it is the first one. */
+export function periodIndexAt(anchor: Date, at: Date): number {
+  if (at < anchor) return 0;
+  const months =
+    (at.getUTCFullYear() - anchor.getUTCFullYear()) * 12 + at.getUTCMonth() - anchor.getUTCMonth();
+  return addMonths(anchor, months) <= at ? months : months - 1;
+}
+
+export function periodAt(anchor: Date, at: Date): Period {
+  return nthPeriod(anchor, periodIndexAt(anchor, at));
+}
