@@ -15,7 +15,8 @@ import {
 const USAGE = `Usage: npm run db:migrate [-- COMMAND]
   (none)         apply what is missing to DATABASE_URL
   status         list what is missing; exit 1 if anything is
-  resolve NAME   forget a failed migration, so that it is tried again
+  resolve NAME [applied]
+                 forget a failed migration, so that it is tried again; applied: note that it is there
   create NAME    write the next migration from the changes in prisma/schema.prisma
   drift          print how the migrations and prisma/schema.prisma differ; exit 1 if they do`;
 
@@ -42,7 +43,7 @@ async function onThrowAwayDatabase<T>(use: (url: string) => Promise<T>): Promise
 }
 
 /** Returns the exit code. */
-async function run(command: string, name: string | undefined): Promise<number> {
+async function run(command: string, name?: string, as?: string): Promise<number> {
   if (command === 'deploy') {
     const applied = await migrate(databaseUrl());
     console.log(applied.length === 0 ? 'Nothing to migrate.' : `Applied ${applied.join(', ')}.`);
@@ -55,8 +56,10 @@ async function run(command: string, name: string | undefined): Promise<number> {
     console.log(script === '' ? 'The migrations make exactly what prisma/schema.prisma says.' : script);
     return script === '' ? 0 : 1;
   } else if (command === 'resolve' && name !== undefined) {
-    await resolveFailedMigration(databaseUrl(), name);
-    console.log(`${name} will be tried again by the next "npm run db:migrate".`);
+    await resolveFailedMigration(databaseUrl(), name, as === 'applied' ? 'applied' : 'rolled back');
+    console.log(
+      `${name} is noted as ${as === 'applied' ? 'applied' : 'not applied'}. Now: npm run db:migrate`,
+    );
   } else if (command === 'create' && name !== undefined) {
     const created = await onThrowAwayDatabase(async (url) => {
       await migrate(url);
@@ -72,7 +75,7 @@ async function run(command: string, name: string | undefined): Promise<number> {
 }
 
 try {
-  process.exitCode = await run(process.argv[2] ?? 'deploy', process.argv[3]);
+  process.exitCode = await run(process.argv[2] ?? 'deploy', process.argv[3], process.argv[4]);
 } catch (error) {
   console.error(error instanceof Error ? error.message : error);
   process.exitCode = 1;

@@ -28,7 +28,8 @@ function migrationFolders(prismaFolder: string): string[] {
     .sort();
 }
 
-function migrationList(prismaFolder: string): MigrationList {
+/** The migrations as the engine wants them. */
+export function migrationList(prismaFolder: string): MigrationList {
   const baseDir = join(prismaFolder, 'migrations');
   const lockFile = join(baseDir, 'migration_lock.toml');
   return {
@@ -75,28 +76,52 @@ async function applyMigrations(databaseUrl: string, prismaFolder: string): Promi
   } catch (error) {
     const failed = await failedMigration(databaseUrl);
     if (failed === undefined) throw error;
+    const cause = error instanceof Error ? error.cause : undefined;
     throw new Error(
-      `Migration ${failed.name} failed and was rolled back as a whole; nothing of it is in the database, and later ones wait for it. Correct its migration.sql, then run "npm run db:migrate -- resolve ${failed.name}" and "npm run db:migrate". ${failed.reason}`,
-      { cause: error },
+      failureText(failed.name, cause instanceof pg.DatabaseError ? cause.message : failed.reason),
+      {
+        cause: error,
+      },
     );
   }
 }
 
-async function failedMigration(databaseUrl: string): Promise<{ name: string; reason: string } | undefined> {
-  const rows = await migrationRows(databaseUrl);
-  const row = rows.find((each) => each.finished_at === null && each.rolled_back_at === null);
-  return row && { name: row.migration_name, reason: row.logs?.trim() ?? '' };
+function failureText(name: string, reason: string | undefined): string {
+  const resolve = `"npm run db:migrate -- resolve ${name}`;
+  // No reason: the deployer was killed, perhaps after the commit and before it could note it.
+  if (reason === undefined) {
+    return `Migration ${name} was cut off; it is in the database as a whole or not at all. Look, then run ${resolve} applied" if it is there, ${resolve}" if it is not, and "npm run db:migrate" again.`;
+  }
+  return `Migration ${name} failed and was rolled back as a whole (${reason}). Nothing of it is in the database, and later ones wait for it. Correct its migration.sql, then run ${resolve}" and "npm run db:migrate".`;
 }
 
-/** Forgets a failed migration, so that the next deploy tries it again. */
+interface FailedMigration {
+  name: string;
+  reason: string | undefined;
+}
+
+async function failedMigration(databaseUrl: string): Promise<FailedMigration | undefined> {
+  const rows = await migrationRows(databaseUrl);
+  const row = rows.find((each) => each.finished_at === null && each.rolled_back_at === null);
+  // The log is the engine's words and, numbered below them, where in the engine it was.
+  return row && { name: row.migration_name, reason: row.logs?.split(/\n\s+0: /)[0]?.trim() || undefined };
+}
+
+/** Notes that a failed migration is not there, so that the next deploy tries it again, or that it is. */
 export async function resolveFailedMigration(
   databaseUrl: string,
   name: string,
+  as: 'rolled back' | 'applied' = 'rolled back',
   prismaFolder = PRISMA_FOLDER,
 ): Promise<void> {
-  await withSchemaEngine(databaseUrl, prismaFolder, (engine) =>
-    engine.markMigrationRolledBack({ migrationName: name }),
-  );
+  await withSchemaEngine(databaseUrl, prismaFolder, async (engine) => {
+    if (as === 'applied') {
+      const migrationsList = migrationList(prismaFolder);
+      await engine.markMigrationApplied({ migrationName: name, migrationsList });
+    } else {
+      await engine.markMigrationRolledBack({ migrationName: name });
+    }
+  });
 }
 
 /** What can run a query: a pool, a client, or a URL for callers that have neither. */

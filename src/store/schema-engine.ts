@@ -17,6 +17,12 @@ import pg from 'pg';
 
 export type SchemaEngine = wasm.SchemaEngine;
 
+/** What one use of the engine opened, and the error of the last script that failed in it. */
+interface Sessions {
+  pools: pg.Pool[];
+  scriptError?: unknown;
+}
+
 /** Node's own global, whose types come only with the browser's (lib "dom"). */
 declare const WebAssembly: {
   Module: new (bytes: Uint8Array) => object;
@@ -37,20 +43,20 @@ export async function withSchemaEngine<T>(
   use: (engine: SchemaEngine) => Promise<T>,
 ): Promise<T> {
   instantiate();
-  const pools: pg.Pool[] = [];
+  const sessions: Sessions = { pools: [] };
   const file = schemaFile(prismaFolder);
   const engine = await wasm.SchemaEngine.new(
     { datamodels: [[file.path, file.content]] },
     () => undefined,
-    bindMigrationAwareSqlAdapterFactory(adapterFactory(databaseUrl, pools)),
+    bindMigrationAwareSqlAdapterFactory(adapterFactory(databaseUrl, sessions)),
   );
   try {
     return await use(engine);
   } catch (error) {
-    throw asError(error);
+    throw asError(error, sessions.scriptError);
   } finally {
     engine.free();
-    await Promise.all(pools.filter((pool) => !pool.ended).map((pool) => pool.end()));
+    await Promise.all(sessions.pools.filter((pool) => !pool.ended).map((pool) => pool.end()));
   }
 }
 
@@ -59,11 +65,15 @@ export function schemaFile(prismaFolder: string): { path: string; content: strin
   return { path, content: readFileSync(path, 'utf8') };
 }
 
-/** The engine throws plain objects; their message is the whole report. */
-function asError(error: unknown): Error {
-  if (error instanceof Error) return error;
+/**
+ * The engine's errors are not all of class Error, and it retells a failed script in few words ("No such table:
+ * Nowhere"), so PostgreSQL's own error comes along as the cause.
+ */
+function asError(error: unknown, scriptError: unknown): Error {
   const message = (error as { message?: unknown } | null)?.message;
-  return new Error(typeof message === 'string' ? message : JSON.stringify(error));
+  return new Error(typeof message === 'string' ? message : JSON.stringify(error), {
+    cause: scriptError ?? error,
+  });
 }
 
 let instantiated = false;
@@ -117,18 +127,21 @@ function reportCharColumns(pool: pg.Pool): void {
   pool.query = query as typeof pool.query;
 }
 
-async function openAdapter(databaseUrl: string, pools: pg.Pool[]): Promise<SqlDriverAdapter> {
+async function openAdapter(databaseUrl: string, sessions: Sessions): Promise<SqlDriverAdapter> {
   const pool = new pg.Pool({ connectionString: databaseUrl, max: 2 });
   // Without a listener a connection that breaks while idle ends the process; the next query reports it anyway.
   pool.on('error', () => undefined);
-  pools.push(pool);
+  sessions.pools.push(pool);
   reportCharColumns(pool);
   const adapter = await new PrismaPg(pool, { disposeExternalPool: true }).connect();
   // Correction 2: executeScript() splits the text at every ";", which cuts PL/pgSQL bodies and strings apart, and
   // runs the parts one by one. As one query it stays whole and, being one implicit transaction, atomic.
   const translate = (adapter as unknown as { onError(error: unknown): never }).onError.bind(adapter);
   adapter.executeScript = async (sql) => {
-    await pool.query(sql).catch(translate);
+    await pool.query(sql).catch((error: unknown) => {
+      sessions.scriptError = error;
+      translate(error);
+    });
   };
   const queryRaw = adapter.queryRaw.bind(adapter);
   adapter.queryRaw = async (query) => {
@@ -139,15 +152,15 @@ async function openAdapter(databaseUrl: string, pools: pg.Pool[]): Promise<SqlDr
   return adapter;
 }
 
-function adapterFactory(databaseUrl: string, pools: pg.Pool[]): SqlMigrationAwareDriverAdapterFactory {
+function adapterFactory(databaseUrl: string, sessions: Sessions): SqlMigrationAwareDriverAdapterFactory {
   // Correction 3: its shadow pool only overrides `database`, and in node-postgres the connection string wins over
   // that: the "shadow" would be the MAIN database. So the name is replaced in the string.
   const open = (database: string) => {
     const url = new URL(databaseUrl);
     url.pathname = `/${database}`;
-    return openAdapter(url.href, pools);
+    return openAdapter(url.href, sessions);
   };
-  const main = () => openAdapter(databaseUrl, pools);
+  const main = () => openAdapter(databaseUrl, sessions);
   return {
     provider: 'postgres',
     adapterName: '@prisma/adapter-pg',
