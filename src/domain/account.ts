@@ -19,6 +19,8 @@ import type { Catalogue } from './plans.ts';
 
 export class Account {
   readonly entries: Entry[] = [];
+  /** Grants that are not stored yet; in changedGrants as well. */
+  readonly newGrants = new Set<Grant>();
   readonly changedGrants = new Set<Grant>();
   readonly changedHolds = new Set<Hold>();
   readonly grants = new Map<string, Grant>();
@@ -63,6 +65,7 @@ export class Account {
       createdAt: this.now,
     };
     this.grants.set(grant.id, grant);
+    this.newGrants.add(grant);
     this.user.availableTokens += grant.remainingTokens;
     this.user.debtTokens -= settledDebt;
     this.append('granted', input.tokens, [part(grant, grant.remainingTokens)], {
@@ -77,7 +80,8 @@ export class Account {
 
   /** All or nothing; a metered plan takes what there is and records the rest as overage. */
   consume(tokens: number, cause: Cause): Outcome {
-    if (tokens > this.user.availableTokens && !this.user.isMetered) return { ok: false, requiredTokens: tokens };
+    if (tokens > this.user.availableTokens && !this.user.isMetered)
+      return { ok: false, requiredTokens: tokens };
     const parts = this.burn(Math.min(tokens, this.user.availableTokens));
     return { ok: true, entry: this.appendConsumption(tokens, parts, cause) };
   }
@@ -106,7 +110,10 @@ export class Account {
     if (consumption.createdAt >= this.user.monthlyResetDate) {
       this.user.monthlyTokensUsed = Math.max(0, this.user.monthlyTokensUsed - tokens);
     }
-    const entry = this.append('refunded', tokens - overage, parts, { feature: consumption.feature, ...cause });
+    const entry = this.append('refunded', tokens - overage, parts, {
+      feature: consumption.feature,
+      ...cause,
+    });
     entry.overageTokens = overage;
     entry.refersToSeq = consumption.seq;
     for (const back of parts) this.leaveIfOver(this.grantOf(back.grantId));
@@ -114,7 +121,9 @@ export class Account {
   }
 
   /** Reserves tokens in the grants that would burn now, so that they outlive a grant's expiry until settled. */
-  placeHold(hold: Omit<Hold, 'parts' | 'status' | 'capturedTokens' | 'settledAt' | 'createdAt'>): Hold | undefined {
+  placeHold(
+    hold: Omit<Hold, 'parts' | 'status' | 'capturedTokens' | 'settledAt' | 'createdAt'>,
+  ): Hold | undefined {
     if (hold.tokens > this.user.availableTokens && !this.user.isMetered) return undefined;
     const parts = this.burn(Math.min(hold.tokens, this.user.availableTokens));
     for (const reserved of parts) this.grantOf(reserved.grantId).heldTokens += reserved.tokens;
@@ -136,7 +145,8 @@ export class Account {
   captureHold(hold: Hold, tokens: number, cause: Cause): Outcome {
     const held = sumOfParts(hold.parts);
     const beyond = Math.max(0, tokens - held);
-    if (beyond > this.user.availableTokens && !this.user.isMetered) return { ok: false, requiredTokens: tokens };
+    if (beyond > this.user.availableTokens && !this.user.isMetered)
+      return { ok: false, requiredTokens: tokens };
     const consumed: Part[] = [];
     let left = Math.min(tokens, held);
     for (const reserved of hold.parts) {
@@ -157,7 +167,12 @@ export class Account {
   }
 
   /** Takes what remains out of a grant and closes it. Held tokens stay until their hold is settled. */
-  takeOut(grant: Grant, type: 'expired' | 'voided', reason: string, cause?: Omit<Cause, 'reason'>): Entry | null {
+  takeOut(
+    grant: Grant,
+    type: 'expired' | 'voided',
+    reason: string,
+    cause?: Omit<Cause, 'reason'>,
+  ): Entry | null {
     const tokens = grant.remainingTokens;
     grant.remainingTokens = 0;
     grant.closedAt = this.now;
@@ -183,7 +198,9 @@ export class Account {
   private burn(tokens: number): Part[] {
     const parts = splitOverGrants(this.openGrants(), tokens);
     if (sumOfParts(parts) !== tokens) {
-      throw new Error(`Ledger of user is inconsistent: ${tokens} tokens to burn, ${sumOfParts(parts)} in open grants.`);
+      throw new Error(
+        `Ledger of user is inconsistent: ${tokens} tokens to burn, ${sumOfParts(parts)} in open grants.`,
+      );
     }
     for (const taken of parts) {
       const grant = this.grantOf(taken.grantId);
@@ -194,7 +211,12 @@ export class Account {
     return parts;
   }
 
-  private appendConsumption(tokens: number, parts: Part[], cause: Cause, holdId: string | null = null): Entry {
+  private appendConsumption(
+    tokens: number,
+    parts: Part[],
+    cause: Cause,
+    holdId: string | null = null,
+  ): Entry {
     this.user.totalTokensUsed += tokens;
     this.user.monthlyTokensUsed += tokens;
     const taken = sumOfParts(parts);

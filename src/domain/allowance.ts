@@ -52,7 +52,8 @@ function replaceAllowances(account: Account, next: AllowanceInput): void {
     kept -= carried;
     grant.expiresAt = next.expiresAt;
     account.changedGrants.add(grant);
-    if (carried < grant.remainingTokens) account.expireExcess(grant, carried, 'Above what the plan rolls over');
+    if (carried < grant.remainingTokens)
+      account.expireExcess(grant, carried, 'Above what the plan rolls over');
   }
 }
 
@@ -61,7 +62,11 @@ export function openAllowances(account: Account): Grant[] {
 }
 
 /** Voids what is left of the allowances that `belongs` picks. */
-export function voidAllowances(account: Account, reason: string, belongs: (grant: Grant) => boolean): Entry[] {
+export function voidAllowances(
+  account: Account,
+  reason: string,
+  belongs: (grant: Grant) => boolean,
+): Entry[] {
   return openAllowances(account)
     .filter(belongs)
     .flatMap((grant) => account.takeOut(grant, 'voided', reason) ?? []);

@@ -60,7 +60,6 @@ export interface UserState {
   isMetered: boolean;
   lastSeq: number;
   nextDueAt: Date;
-  parkedAt: Date | null;
   createdAt: Date;
 }
 

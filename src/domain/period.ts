@@ -13,7 +13,9 @@ export const DAY_IN_MS = 86_400_000;
  * previous end would drift from the 31st to the 28th and stay there.
  */
 export function addMonths(anchor: Date, months: number): Date {
-  const moved = Temporal.Instant.fromEpochMilliseconds(anchor.getTime()).toZonedDateTimeISO('UTC').add({ months });
+  const moved = Temporal.Instant.fromEpochMilliseconds(anchor.getTime())
+    .toZonedDateTimeISO('UTC')
+    .add({ months });
   return new Date(moved.epochMilliseconds);
 }
 

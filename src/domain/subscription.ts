@@ -58,10 +58,16 @@ export function isKnownStatus(status: string): boolean {
 
 /** When the plan lapses unless more is paid: the end of what was paid plus grace, or an announced cancellation. */
 export function accessEndsAt(account: Account, subscription: SubscriptionState): Date {
-  const graceDays = subscription.plan === null ? 0 : planDefinition(account.catalogue, subscription.plan).graceDays;
-  const paidUntil = Math.max(subscription.paid?.end.getTime() ?? 0, subscription.currentPeriodStart.getTime());
+  const graceDays =
+    subscription.plan === null ? 0 : planDefinition(account.catalogue, subscription.plan).graceDays;
+  const paidUntil = Math.max(
+    subscription.paid?.end.getTime() ?? 0,
+    subscription.currentPeriodStart.getTime(),
+  );
   const lapsesAt = addDays(new Date(paidUntil), graceDays);
-  return subscription.cancelAt !== null && subscription.cancelAt < lapsesAt ? subscription.cancelAt : lapsesAt;
+  return subscription.cancelAt !== null && subscription.cancelAt < lapsesAt
+    ? subscription.cancelAt
+    : lapsesAt;
 }
 
 /** Subscriptions that give their plan now, the oldest first: of two live ones the older is kept. */
@@ -127,7 +133,7 @@ export function termWindows(term: PaidTerm): Period[] {
   const windows: Period[] = [];
   for (let month = 0; addMonths(term.start, month) < term.end && month < 12; month++) {
     const next = addMonths(term.start, month + 1);
-    windows.push({ start: addMonths(term.start, month), end: next < term.end ? next : term.end });
+    windows.push({ start: addMonths(term.start, month), end: new Date(Math.min(+next, +term.end)) });
   }
   return windows;
 }
@@ -151,7 +157,8 @@ export function landTermAllowance(
 ): void {
   const windows = termWindows(term);
   const window = windows[month];
-  if (!window) throw new Error(`Term of line ${term.lineId} has ${windows.length} windows, not ${month + 1}.`);
+  if (!window)
+    throw new Error(`Term of line ${term.lineId} has ${windows.length} windows, not ${month + 1}.`);
   const definition = planDefinition(account.catalogue, term.plan);
   const tokens = definition.creditsPerPeriod * TOKENS_PER_CREDIT * term.quantity;
   const share = Math.floor(term.amountMinor / windows.length);

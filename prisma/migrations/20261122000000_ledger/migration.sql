@@ -38,7 +38,6 @@ CREATE TABLE "users" (
     "head_remaining_tokens" BIGINT NOT NULL DEFAULT 0,
     "last_seq" BIGINT NOT NULL DEFAULT 0,
     "next_due_at" TIMESTAMPTZ(3) NOT NULL,
-    "parked_at" TIMESTAMPTZ(3),
     "created_at" TIMESTAMPTZ(3) NOT NULL,
     "updated_at" TIMESTAMPTZ(3) NOT NULL,
 

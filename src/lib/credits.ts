@@ -1,0 +1,300 @@
+/** Consume, refund, grant, void: what changes a user's credits. Each is one transaction under the user's lock. */
+import type { Context } from '../context.ts';
+import type { Account } from '../domain/account.ts';
+import type { Part } from '../domain/burn.ts';
+import type { Entry, Grant } from '../domain/model.ts';
+import { creditsOf, TOKENS_PER_CREDIT } from '../domain/plans.ts';
+import { invalidField, notFound, TollgateError } from '../errors.ts';
+import { loadGrants, withAccount } from '../store/account.ts';
+import { recordAudit } from '../store/audit.ts';
+import type { Transaction } from '../store/database.ts';
+import { findGrantId } from '../store/grants.ts';
+import { entryIdOf, parseEntryId } from '../store/ids.ts';
+import { findConsumption, findEntryByKey, type StoredEntry } from '../store/ledger.ts';
+import { type Answer, accountOptions, type ChangeRequest, once, refuseOtherRequest } from './requests.ts';
+import { userNow } from './users.ts';
+
+/** How much a call costs: exactly one of the three, none = one credit. */
+export interface Cost {
+  credits?: number | undefined;
+  tokens?: number | undefined;
+  feature?: string | undefined;
+}
+
+/** @throws TollgateError `invalid_request` for an unknown feature */
+export function tokensOf(context: Context, { credits, tokens, feature }: Cost): number {
+  if (tokens !== undefined) return tokens;
+  if (credits !== undefined) return credits * TOKENS_PER_CREDIT;
+  if (feature === undefined) return TOKENS_PER_CREDIT;
+  const known = context.catalogue.features[feature];
+  if (!known) {
+    throw invalidField('feature', `unknown; one of ${Object.keys(context.catalogue.features).join(', ')}`);
+  }
+  return known.credits * TOKENS_PER_CREDIT;
+}
+
+export interface ConsumeResult extends Record<string, unknown> {
+  success: true;
+  entryId: string | null;
+  tokensUsed: number;
+  creditsRemaining: number;
+  availableTokens: number;
+  totalTokensUsed: number;
+  from: Part[];
+}
+
+/** What a consumption answers, from its entry: the same the first time and every later one. */
+export function consumeResult(userId: string, entry: Entry | StoredEntry): ConsumeResult {
+  return {
+    success: true,
+    entryId: entryIdOf(userId, entry.seq),
+    tokensUsed: entry.overageTokens - entry.tokens,
+    creditsRemaining: creditsOf(entry.availableAfter),
+    availableTokens: entry.availableAfter,
+    totalTokensUsed: entry.totalUsedAfter,
+    from: entry.parts.map((part) => ({ ...part, tokens: -part.tokens })),
+  };
+}
+
+/** The error of a balance that is too small, with what the caller needs to act on it. */
+export function insufficientCredits(
+  context: Context,
+  account: Account,
+  requiredTokens: number,
+): TollgateError {
+  const { availableTokens, heldTokens, periodEnd } = account.user;
+  const credits = creditsOf(availableTokens);
+  return new TollgateError(
+    'insufficient_credits',
+    `You have ${credits} credits remaining (${availableTokens} tokens)`,
+    {
+      members: {
+        requiredTokens,
+        availableTokens,
+        heldTokens,
+        credits,
+        resetsAt: periodEnd.toISOString(),
+        upgradeUrl: context.config.upgradeUrl,
+      },
+    },
+  );
+}
+
+export interface ConsumeInput extends Cost {
+  userId: string;
+  metadata?: Record<string, unknown> | undefined;
+}
+
+/**
+ * Takes tokens in burn order, all or nothing. Its ledger entry is its idempotency record.
+ * @throws TollgateError `insufficient_credits`, `not_found`, `idempotency_key_reused`
+ */
+export function consume(
+  context: Context,
+  input: ConsumeInput,
+  request: ChangeRequest,
+): Promise<Answer<ConsumeResult>> {
+  const tokens = tokensOf(context, input);
+  return withAccount(accountOptions(context), input.userId, async (account, tx) => {
+    const { entry, replayed } = await consumeInAccount(context, account, tx, {
+      tokens,
+      key: `consume:${request.scope.startsWith('lib:') ? 'lib:' : ''}${request.key}`,
+      feature: input.feature ?? null,
+      metadata: input.metadata ?? null,
+      request,
+    });
+    return { status: 200, body: consumeResult(input.userId, entry), replayed };
+  });
+}
+
+export interface Consuming {
+  tokens: number;
+  key: string;
+  feature: string | null;
+  metadata: Record<string, unknown> | null;
+  request: ChangeRequest;
+}
+
+/** The consume step for a unit of work that does more in the same transaction. */
+export async function consumeInAccount(
+  context: Context,
+  account: Account,
+  tx: Transaction,
+  { tokens, key, feature, metadata, request }: Consuming,
+): Promise<{ entry: Entry | StoredEntry; replayed: boolean }> {
+  const earlier = await findEntryByKey(tx, account.user.id, key);
+  if (earlier) {
+    refuseOtherRequest(earlier.requestHash, request);
+    return { entry: earlier, replayed: true };
+  }
+  const outcome = account.consume(tokens, {
+    key,
+    feature,
+    metadata,
+    requestHash: request.hash,
+    requestId: request.requestId,
+  });
+  if (!outcome.ok || outcome.entry === null) throw insufficientCredits(context, account, tokens);
+  return { entry: outcome.entry, replayed: false };
+}
+
+export interface CheckResult {
+  allowed: boolean;
+  requiredTokens: number;
+  availableTokens: number;
+  credits: number;
+  resetsAt: string;
+}
+
+/** Advisory: nothing is reserved, and a consume decides for itself. */
+export async function check(context: Context, userId: string, cost: Cost): Promise<CheckResult> {
+  const requiredTokens = tokensOf(context, cost);
+  const user = await userNow(context, userId);
+  return {
+    allowed: user.isMetered || user.availableTokens >= requiredTokens,
+    requiredTokens,
+    availableTokens: user.availableTokens,
+    credits: creditsOf(user.availableTokens),
+    resetsAt: user.periodEnd.toISOString(),
+  };
+}
+
+export interface RefundInput {
+  entryId: string;
+  tokens?: number | undefined;
+  reason: string;
+}
+
+/** Gives back at most what the entry took, to the grants it came from. */
+export function refund(context: Context, input: RefundInput, request: ChangeRequest): Promise<Answer> {
+  const place = parseEntryId(input.entryId);
+  if (!place) throw notFound('ledger entry');
+  return withAccount(accountOptions(context), place.userId, (account, tx) =>
+    once(tx, { userId: place.userId, now: account.now }, request, async () => {
+      const body = await refundInAccount(account, tx, { ...input, seq: place.seq, request });
+      return { status: 200, body };
+    }),
+  );
+}
+
+export async function refundInAccount(
+  account: Account,
+  tx: Transaction,
+  input: { seq: number; tokens?: number | undefined; reason: string; request: ChangeRequest },
+): Promise<Record<string, unknown>> {
+  const userId = account.user.id;
+  const consumption = await findConsumption(tx, userId, input.seq);
+  if (!consumption) throw notFound('consumption');
+  const took = consumption.parts.reduce((total, part) => total + part.tokens, consumption.overageTokens);
+  const refundable = took - consumption.refundedTokens;
+  const tokens = input.tokens ?? refundable;
+  if (tokens > refundable || tokens === 0) {
+    throw new TollgateError('conflict', `Of this entry ${refundable} tokens can still be given back.`, {
+      members: { refundableTokens: refundable },
+    });
+  }
+  await loadGrants(
+    tx,
+    account,
+    consumption.parts.map((part) => part.grantId),
+  );
+  const entry = account.refund(consumption, tokens, {
+    key: `refund:${input.request.key}`,
+    reason: input.reason,
+    requestId: input.request.requestId,
+  });
+  return {
+    success: true,
+    entryId: entryIdOf(userId, entry.seq),
+    tokensRefunded: tokens,
+    creditsRemaining: creditsOf(account.user.availableTokens),
+    availableTokens: account.user.availableTokens,
+    totalTokensUsed: account.user.totalTokensUsed,
+    to: entry.parts,
+  };
+}
+
+export interface GrantRequest {
+  userId: string;
+  tokens: number;
+  source: 'bonus' | 'adjustment';
+  expiresAt?: Date | undefined;
+  reason: string;
+}
+
+export function grantCredits(context: Context, input: GrantRequest, request: ChangeRequest): Promise<Answer> {
+  return withAccount(accountOptions(context), input.userId, (account, tx) =>
+    once(tx, { userId: input.userId, now: account.now }, request, async () => {
+      if (input.expiresAt && input.expiresAt <= account.now)
+        throw invalidField('expiresAt', 'must be in the future');
+      const key = `${input.source}:${request.key}`;
+      if (await findGrantId(tx, input.userId, key)) {
+        throw new TollgateError('conflict', `A ${input.source} grant with this key exists: use a new key.`);
+      }
+      const grant = account.grant({
+        key,
+        source: input.source,
+        tokens: input.tokens,
+        expiresAt: input.expiresAt ?? null,
+        details: { reason: input.reason },
+        cause: { requestId: request.requestId },
+      });
+      await audit(tx, account, request, { action: 'grant', subject: grant.id, reason: input.reason });
+      return { status: 201, body: grantView(grant) };
+    }),
+  );
+}
+
+export function voidGrant(
+  context: Context,
+  input: { userId: string; grantId: string; reason: string },
+  request: ChangeRequest,
+): Promise<Answer> {
+  return withAccount(accountOptions(context), input.userId, (account, tx) =>
+    once(tx, { userId: input.userId, now: account.now }, request, async () => {
+      await loadGrants(tx, account, [input.grantId]);
+      const grant = account.grants.get(input.grantId);
+      if (!grant) throw notFound('grant');
+      if (grant.voidedAt !== null) throw new TollgateError('conflict', 'This grant has been voided before.');
+      account.takeOut(grant, 'voided', input.reason, {
+        key: `void:${grant.id}`,
+        requestId: request.requestId,
+      });
+      await audit(tx, account, request, { action: 'void', subject: grant.id, reason: input.reason });
+      return { status: 200, body: grantView(grant) };
+    }),
+  );
+}
+
+async function audit(
+  tx: Transaction,
+  account: Account,
+  request: ChangeRequest,
+  act: { action: string; subject: string; reason: string },
+): Promise<void> {
+  await recordAudit(tx, { actor: request.actor, userId: account.user.id, now: account.now, ...act });
+}
+
+export function grantView(grant: Grant): Record<string, unknown> {
+  return {
+    grantId: grant.id,
+    source: grant.source,
+    tokens: grant.amountTokens,
+    credits: creditsOf(grant.amountTokens),
+    remainingTokens: grant.remainingTokens,
+    heldTokens: grant.heldTokens,
+    priority: grant.priority,
+    offer: grant.offer,
+    reason: grant.reason,
+    effectiveAt: grant.effectiveAt.toISOString(),
+    expiresAt: grant.expiresAt?.toISOString() ?? null,
+    closedAt: grant.closedAt?.toISOString() ?? null,
+    voidedAt: grant.voidedAt?.toISOString() ?? null,
+    invoiceId: grant.invoiceId,
+    invoiceLineId: grant.invoiceLineId,
+    costBasisMinor: grant.costBasisMinor,
+    currency: grant.currency,
+    key: grant.key,
+    createdAt: grant.createdAt.toISOString(),
+  };
+}

@@ -1,0 +1,77 @@
+/** Reading grants and holds. Writing goes through store/account.ts. */
+import type { Grant, Hold } from '../domain/model.ts';
+import { GRANT_SELECT, HOLD_SELECT } from './account-rows.ts';
+import { bucketOf } from './bucket.ts';
+import type { Queryable } from './database.ts';
+import { bucketOfRowId } from './ids.ts';
+
+/** What truly remains: the head's part is on the user row. */
+const WITH_BALANCE = GRANT_SELECT.replace(
+  'remaining_tokens as "remainingTokens"',
+  `case when id = (select u.head_grant_id from users u where u.bucket = $1 and u.id = $2)
+        then (select u.head_remaining_tokens from users u where u.bucket = $1 and u.id = $2)
+        else remaining_tokens end as "remainingTokens"`,
+);
+
+export async function listOpenGrants(db: Queryable, userId: string): Promise<Grant[]> {
+  const { rows } = await db.query<Grant>(
+    `select ${WITH_BALANCE} from credit_grants where bucket = $1 and user_id = $2 and closed_at is null`,
+    [bucketOf(userId), userId],
+  );
+  return rows;
+}
+
+/** Newest first, from below `before` (a grant id). */
+export async function listGrants(
+  db: Queryable,
+  userId: string,
+  { before, limit }: { before: string | null; limit: number },
+): Promise<Grant[]> {
+  const { rows } = await db.query<Grant>(
+    `select ${WITH_BALANCE} from credit_grants
+     where bucket = $1 and user_id = $2 and ($3::text is null or id < $3) order by id desc limit $4`,
+    [bucketOf(userId), userId, before, limit],
+  );
+  return rows;
+}
+
+export async function findGrantId(db: Queryable, userId: string, key: string): Promise<string | undefined> {
+  const { rows } = await db.query<{ id: string }>(
+    `select id from credit_grants where bucket = $1 and user_id = $2 and key = $3`,
+    [bucketOf(userId), userId, key],
+  );
+  return rows[0]?.id;
+}
+
+/** The key under which a window's allowance of a subscription item has landed, if it has. */
+export async function findWindowKey(
+  db: Queryable,
+  userId: string,
+  window: { subscriptionItemId: string; start: Date },
+): Promise<string | undefined> {
+  const { rows } = await db.query<{ key: string }>(
+    `select key from credit_grants where bucket = $1 and user_id = $2 and subscription_item_id = $3
+       and window_start = $4 and window_kind = 'full'`,
+    [bucketOf(userId), userId, window.subscriptionItemId, window.start],
+  );
+  return rows[0]?.key;
+}
+
+export async function findHold(db: Queryable, userId: string, holdId: string): Promise<Hold | undefined> {
+  const { rows } = await db.query<Hold>(
+    `select ${HOLD_SELECT} from holds where bucket = $1 and user_id = $2 and id = $3`,
+    [bucketOf(userId), userId, holdId],
+  );
+  return rows[0];
+}
+
+/** Whose hold it is; undefined where there is no such hold. */
+export async function findUserOfHold(db: Queryable, holdId: string): Promise<string | undefined> {
+  const bucket = bucketOfRowId('hold', holdId);
+  if (bucket === undefined) return undefined;
+  const { rows } = await db.query<{ userId: string }>(
+    `select user_id as "userId" from holds where bucket = $1 and id = $2`,
+    [bucket, holdId],
+  );
+  return rows[0]?.userId;
+}

@@ -1,0 +1,37 @@
+/**
+ * Opaque ids. Those of a user's rows carry the user's bucket, so that a row can be found by its id alone with an
+ * equality on the distribution column.
+ */
+import { v7 as uuidv7 } from 'uuid';
+import { BUCKETS, bucketOf } from './bucket.ts';
+
+/** Sortable by time of creation. */
+export function newId(prefix: string): string {
+  return `${prefix}_${uuidv7().replaceAll('-', '')}`;
+}
+
+export function newUserRowId(prefix: string, userId: string): string {
+  const bucket = bucketOf(userId).toString(36).padStart(2, '0');
+  return `${prefix}_${bucket}${uuidv7().replaceAll('-', '')}`;
+}
+
+/** The bucket inside an id of `newUserRowId`; undefined where the text is no such id. */
+export function bucketOfRowId(prefix: string, id: string): number | undefined {
+  const match = /^([a-z]+)_([0-9a-z]{2})[0-9a-f]{32}$/.exec(id);
+  if (match?.[1] !== prefix || match[2] === undefined) return undefined;
+  const bucket = Number.parseInt(match[2], 36);
+  return bucket < BUCKETS ? bucket : undefined;
+}
+
+/** A ledger entry is its user and its place in that user's ledger. */
+export function entryIdOf(userId: string, seq: number): string {
+  return `le_${seq.toString(36)}_${Buffer.from(userId).toString('base64url')}`;
+}
+
+export function parseEntryId(id: string): { userId: string; seq: number } | undefined {
+  const match = /^le_([0-9a-z]{1,11})_([A-Za-z0-9_-]{1,1400})$/.exec(id);
+  if (match?.[1] === undefined || match[2] === undefined) return undefined;
+  const seq = Number.parseInt(match[1], 36);
+  const userId = Buffer.from(match[2], 'base64url').toString();
+  return Number.isSafeInteger(seq) && entryIdOf(userId, seq) === id ? { userId, seq } : undefined;
+}

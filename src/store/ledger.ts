@@ -1,0 +1,99 @@
+/** Reading the ledger: entries by key, by place, and by page. Writing goes through store/account.ts. */
+
+import type { GrantSource, Part } from '../domain/burn.ts';
+import type { Consumption, EntryType } from '../domain/model.ts';
+import { partsSchema } from './account-rows.ts';
+import { bucketOf } from './bucket.ts';
+import type { Queryable } from './database.ts';
+
+export interface StoredEntry {
+  seq: number;
+  type: EntryType;
+  tokens: number;
+  balanceAfter: number;
+  availableAfter: number;
+  totalUsedAfter: number;
+  overageTokens: number;
+  grantId: string | null;
+  /** Signed, in the order of burning. */
+  parts: Part[];
+  key: string;
+  requestHash: Buffer | null;
+  feature: string | null;
+  reason: string | null;
+  metadata: Record<string, unknown> | null;
+  refersToSeq: number | null;
+  holdId: string | null;
+  createdAt: Date;
+}
+
+type Row = Omit<StoredEntry, 'parts'> & { parts: unknown; source: GrantSource | null };
+
+const SELECT = `select e.seq, e.type, e.tokens, e.balance_after as "balanceAfter", e.available_after as "availableAfter",
+  e.total_used_after as "totalUsedAfter", e.overage_tokens as "overageTokens", e.grant_id as "grantId", e.parts, e.key,
+  e.request_hash as "requestHash", e.feature, e.reason, e.metadata, e.refers_to_seq as "refersToSeq",
+  e.hold_id as "holdId", e.created_at as "createdAt", g.source
+  from ledger_entries e left join credit_grants g on g.bucket = e.bucket and g.id = e.grant_id
+  where e.bucket = $1 and e.user_id = $2`;
+
+function fromRow({ source, ...row }: Row): StoredEntry {
+  if (row.parts !== null) return { ...row, parts: partsSchema.parse(row.parts) };
+  const isSingle = row.grantId !== null && source !== null;
+  return { ...row, parts: isSingle ? [{ grantId: row.grantId ?? '', source, tokens: row.tokens }] : [] };
+}
+
+export async function findEntryByKey(
+  tx: Queryable,
+  userId: string,
+  key: string,
+): Promise<StoredEntry | undefined> {
+  const { rows } = await tx.query<Row>(`${SELECT} and e.key = $3`, [bucketOf(userId), userId, key]);
+  return rows[0] && fromRow(rows[0]);
+}
+
+export async function findEntry(
+  tx: Queryable,
+  userId: string,
+  seq: number,
+): Promise<StoredEntry | undefined> {
+  const { rows } = await tx.query<Row>(`${SELECT} and e.seq = $3`, [bucketOf(userId), userId, seq]);
+  return rows[0] && fromRow(rows[0]);
+}
+
+/** A consumption with what has been given back of it; undefined where the entry is none. */
+export async function findConsumption(
+  tx: Queryable,
+  userId: string,
+  seq: number,
+): Promise<Consumption | undefined> {
+  const entry = await findEntry(tx, userId, seq);
+  if (entry?.type !== 'consumed') return undefined;
+  const { rows } = await tx.query<{ refundedTokens: number }>(
+    `select coalesce(sum(tokens + overage_tokens), 0) as "refundedTokens" from ledger_entries
+     where bucket = $1 and user_id = $2 and refers_to_seq = $3 and type = 'refunded'`,
+    [bucketOf(userId), userId, seq],
+  );
+  return {
+    seq,
+    parts: entry.parts.map((part) => ({ ...part, tokens: -part.tokens })),
+    overageTokens: entry.overageTokens,
+    refundedTokens: rows[0]?.refundedTokens ?? 0,
+    createdAt: entry.createdAt,
+    feature: entry.feature,
+  };
+}
+
+/** Newest first, from below `beforeSeq`. */
+export async function listEntries(
+  db: Queryable,
+  userId: string,
+  { beforeSeq, limit }: { beforeSeq: number; limit: number },
+): Promise<StoredEntry[]> {
+  const { rows } = await db.query<Row>(`${SELECT} and e.seq < $3 order by e.seq desc limit $4`, [
+    bucketOf(userId),
+    userId,
+    beforeSeq,
+    limit,
+  ]);
+  return rows.map(fromRow);
+}

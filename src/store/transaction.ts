@@ -1,0 +1,39 @@
+import { DatabaseError } from 'pg';
+import type { Pool, Transaction } from './database.ts';
+
+/** Rolled back for certain, so running the unit again is safe whatever it does. */
+const RETRYABLE = new Set(['40001', '40P01']);
+const ATTEMPTS = 3;
+
+/**
+ * Runs `work` in one transaction and retries what PostgreSQL has rolled back (serialization failure, deadlock). A
+ * connection lost at COMMIT is not retried here: its outcome is unknown, and the caller's key finds it.
+ */
+export async function inTransaction<T>(pool: Pool, work: (tx: Transaction) => Promise<T>): Promise<T> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await runOnce(pool, work);
+    } catch (error) {
+      const isRetryable = error instanceof DatabaseError && RETRYABLE.has(error.code ?? '');
+      if (!isRetryable || attempt === ATTEMPTS) throw error;
+    }
+  }
+}
+
+async function runOnce<T>(pool: Pool, work: (tx: Transaction) => Promise<T>): Promise<T> {
+  const tx = await pool.connect();
+  let broken: Error | undefined;
+  try {
+    await tx.query('begin');
+    const result = await work(tx);
+    await tx.query('commit');
+    return result;
+  } catch (error) {
+    await tx.query('rollback').catch((failure: Error) => {
+      broken = failure;
+    });
+    throw error;
+  } finally {
+    tx.release(broken);
+  }
+}

@@ -1,0 +1,89 @@
+/** Users and their profiles. Balances change in store/account.ts only. */
+import type { UserState } from '../domain/model.ts';
+import { periodAt } from '../domain/period.ts';
+import { USER_SELECT, type UserRow } from './account-rows.ts';
+import { BUCKETS, bucketOf } from './bucket.ts';
+import type { Prisma, Queryable } from './database.ts';
+
+export interface Profile {
+  email: string | null;
+  name: string | null;
+}
+
+export async function findUser(db: Queryable, userId: string): Promise<UserState | undefined> {
+  const { rows } = await db.query<UserRow>(`select ${USER_SELECT} from users where bucket = $1 and id = $2`, [
+    bucketOf(userId),
+    userId,
+  ]);
+  return rows[0];
+}
+
+/**
+ * Inserts a user without credits.
+ * @returns false where the user is already there, and nothing changed
+ */
+export async function insertUser(tx: Queryable, userId: string, now: Date): Promise<boolean> {
+  const window = periodAt(now, now);
+  const { rowCount } = await tx.query(
+    `insert into users (bucket, id, monthly_reset_date, period_end, period_anchor, next_due_at, created_at, updated_at)
+     values ($1, $2, $3, $4, $3, $4, $3, $3) on conflict do nothing`,
+    [bucketOf(userId), userId, window.start, window.end],
+  );
+  return rowCount === 1;
+}
+
+export async function findProfile(db: Prisma, userId: string): Promise<Profile> {
+  const profile = await db.userProfile.findUnique({
+    where: { bucket_userId: { bucket: bucketOf(userId), userId } },
+  });
+  return { email: profile?.email ?? null, name: profile?.name ?? null };
+}
+
+/** Fills in what is given and leaves the rest. */
+export async function saveProfile(tx: Queryable, userId: string, profile: Profile): Promise<void> {
+  if (profile.email === null && profile.name === null) return;
+  await tx.query(
+    `insert into user_profiles (bucket, user_id, email, name) values ($1, $2, $3, $4)
+     on conflict (bucket, user_id) do update
+       set email = coalesce(excluded.email, user_profiles.email), name = coalesce(excluded.name, user_profiles.name)`,
+    [bucketOf(userId), userId, profile.email, profile.name],
+  );
+}
+
+/** Erases what names the person; the ledger, which knows only the opaque id, keeps every sum. */
+export async function deleteProfile(db: Prisma, userId: string): Promise<void> {
+  await db.userProfile.deleteMany({ where: { bucket: bucketOf(userId), userId } });
+}
+
+/**
+ * Users for whom something is due, the longest overdue first. One index range per bucket: 1,024 probes cost about as
+ * much as one commit, and an index led by the bucket is what every key of this table has.
+ */
+export async function listDueUsers(
+  db: Queryable,
+  { now, limit }: { now: Date; limit: number },
+): Promise<string[]> {
+  const { rows } = await db.query<{ id: string }>(
+    `select due.id from generate_series(0, $3::int) bucket cross join lateral (
+       select id, next_due_at from users u where u.bucket = bucket.bucket and u.next_due_at <= $1
+       order by u.next_due_at limit $2) due
+     order by due.next_due_at limit $2`,
+    [now, limit, BUCKETS - 1],
+  );
+  return rows.map(({ id }) => id);
+}
+
+/** Of the users for whom something is due, those whose paid plan has lapsed. */
+export async function listLapsedUsers(
+  db: Queryable,
+  { now, limit }: { now: Date; limit: number },
+): Promise<string[]> {
+  const { rows } = await db.query<{ id: string }>(
+    `select due.id from generate_series(0, $3::int) bucket cross join lateral (
+       select id from users u where u.bucket = bucket.bucket and u.next_due_at <= $1
+         and u.is_subscribed and u.access_ends_at <= $1 limit $2) due
+     limit $2`,
+    [now, limit, BUCKETS - 1],
+  );
+  return rows.map(({ id }) => id);
+}
