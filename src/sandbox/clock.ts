@@ -1,0 +1,40 @@
+/**
+ * Virtual time: wall time plus an offset. While time is being advanced it stands still at each instant
+ * where something is due, so that everything caused there carries that instant.
+ */
+export class Clock {
+  readonly wallClock: () => number;
+  #offsetMs = 0;
+  #heldAtMs: number | null = null;
+
+  constructor(wallClock: () => number) {
+    this.wallClock = wallClock;
+  }
+
+  nowMs(): number {
+    return this.#heldAtMs ?? this.wallClock() + this.#offsetMs;
+  }
+
+  now(): number {
+    return Math.floor(this.nowMs() / 1000);
+  }
+
+  get held(): boolean {
+    return this.#heldAtMs !== null;
+  }
+
+  /** Time never runs backwards: an instant already passed holds at the present one. */
+  hold(atMs: number): void {
+    this.#heldAtMs = Math.max(atMs, this.nowMs());
+  }
+
+  release(): void {
+    if (this.#heldAtMs !== null) this.#offsetMs = this.#heldAtMs - this.wallClock();
+    this.#heldAtMs = null;
+  }
+
+  reset(): void {
+    this.#offsetMs = 0;
+    this.#heldAtMs = null;
+  }
+}

@@ -1,0 +1,208 @@
+import { z } from 'zod';
+import type { Chaos, Deliverer } from './delivery.ts';
+import { CHECKOUT_OUTCOMES, completeSession } from './engine/checkout.ts';
+import { closeDispute, openDispute } from './engine/disputes.ts';
+import { StripeError } from './errors.ts';
+import type { FaultSettings, Faults } from './http/faults.ts';
+import { given } from './http/params.ts';
+import { findCharge } from './resources/charges.ts';
+import { findSession } from './resources/checkout-sessions.ts';
+import { findCustomer } from './resources/customers.ts';
+import { findDispute } from './resources/disputes.ts';
+import type { Timeline } from './timeline.ts';
+import type { World } from './world.ts';
+
+const MAX_ADVANCE_SECONDS = 20 * 366 * 86_400;
+
+export interface ControlContext {
+  world: World;
+  deliverer: Deliverer;
+  timeline: Timeline;
+  faults: Faults;
+  reset: () => void;
+}
+
+const rate = z.number().min(0).max(1);
+const seed = z.number().int().min(0).max(0xffffffff);
+const advance = z
+  .strictObject({
+    seconds: z.number().min(0).max(MAX_ADVANCE_SECONDS).optional(),
+    to: z.iso.datetime({ offset: true }).optional(),
+  })
+  .refine((body) => (body.seconds === undefined) !== (body.to === undefined), {
+    message: 'give either seconds or to',
+    path: ['seconds'],
+  });
+const delivery = z.strictObject({
+  seed: seed.optional(),
+  shuffle: z.boolean().optional(),
+  duplicateRate: rate.optional(),
+  dropRate: rate.optional(),
+  staleRate: rate.optional(),
+  delayMs: z.number().min(0).max(60_000).optional(),
+  paused: z.boolean().optional(),
+});
+const faultSettings = z.strictObject({
+  latencyMs: z.number().min(0).max(60_000).optional(),
+  errorRate: rate.optional(),
+  resetAfterCommitRate: rate.optional(),
+  seed: seed.optional(),
+});
+const billing = z.strictObject({
+  afterFinalRetry: z.enum(['canceled', 'unpaid', 'past_due']).optional(),
+  retryDays: z.array(z.number().positive().max(60)).max(8).optional(),
+});
+
+/** A refusal of the control API: names the field, changes nothing. */
+export class ControlError extends StripeError {}
+
+function parse<S extends z.ZodType>(schema: S, body: unknown): z.output<S> {
+  const parsed = schema.safeParse(body);
+  if (parsed.success) return parsed.data;
+  const issue = parsed.error.issues[0];
+  const field = issue?.code === 'unrecognized_keys' ? (issue.keys[0] ?? '') : (issue?.path.join('.') ?? '');
+  throw new ControlError(400, 'invalid_request_error', `${field || 'body'}: ${issue?.message ?? 'invalid'}`, {
+    code: 'invalid_body',
+    param: field,
+  });
+}
+
+type Handler = (context: ControlContext, id: string, body: unknown) => object | Promise<object>;
+
+const clockView = ({ world }: ControlContext): object => ({
+  now: new Date(world.clock.nowMs()).toISOString(),
+});
+
+async function advanceClock(context: ControlContext, _id: string, body: unknown): Promise<object> {
+  const { seconds, to } = parse(advance, body);
+  const { world, deliverer } = context;
+  const now = world.clock.nowMs();
+  const target = to === undefined ? now + (seconds ?? 0) * 1000 : Date.parse(to);
+  if (target < now)
+    throw new ControlError(400, 'invalid_request_error', 'to: lies in the past', { param: 'to' });
+  if (target - now > MAX_ADVANCE_SECONDS * 1000)
+    throw new ControlError(400, 'invalid_request_error', 'to: is more than 20 years away', { param: 'to' });
+  await context.timeline.advanceTo(target);
+  return { ...clockView(context), ...deliverer.totals };
+}
+
+async function completeCheckout(context: ControlContext, id: string, body: unknown): Promise<object> {
+  const { outcome } = parse(z.strictObject({ outcome: z.enum(CHECKOUT_OUTCOMES).optional() }), body);
+  const session = completeSession(context.world, findSession(context.world, id), outcome ?? 'succeeds');
+  await context.deliverer.idle();
+  return session;
+}
+
+async function disputeCharge(context: ControlContext, id: string, body: unknown): Promise<object> {
+  const request = parse(
+    z.strictObject({
+      amount: z.number().int().positive().optional(),
+      reason: z.string().min(1).max(100).optional(),
+      inquiry: z.boolean().optional(),
+    }),
+    body,
+  );
+  const dispute = openDispute(context.world, findCharge(context.world, id), request);
+  await context.deliverer.idle();
+  return dispute;
+}
+
+async function endDispute(context: ControlContext, id: string, body: unknown): Promise<object> {
+  const { status } = parse(z.strictObject({ status: z.enum(['won', 'lost']) }), body);
+  const dispute = findDispute(context.world, id);
+  closeDispute(context.world, dispute, status);
+  await context.deliverer.idle();
+  return dispute;
+}
+
+const OUTCOMES = ['succeeds', 'card_declined', 'insufficient_funds', 'requires_action'] as const;
+
+const ROUTES: { method: string; pattern: RegExp; handle: Handler }[] = [
+  { method: 'GET', pattern: /^\/clock$/, handle: clockView },
+  { method: 'POST', pattern: /^\/clock\/advance$/, handle: advanceClock },
+  { method: 'POST', pattern: /^\/checkout\/([^/]+)\/complete$/, handle: completeCheckout },
+  {
+    method: 'POST',
+    pattern: /^\/customers\/([^/]+)\/payment$/,
+    handle: ({ world }, id, body) => {
+      const { outcome } = parse(z.strictObject({ outcome: z.enum(OUTCOMES) }), body);
+      world.state.customerOutcomes.set(findCustomer(world, id).id, outcome);
+      return { customer: id, outcome };
+    },
+  },
+  { method: 'POST', pattern: /^\/charges\/([^/]+)\/dispute$/, handle: disputeCharge },
+  { method: 'POST', pattern: /^\/disputes\/([^/]+)\/close$/, handle: endDispute },
+  {
+    method: 'POST',
+    pattern: /^\/delivery$/,
+    handle: ({ deliverer }, _id, body) => {
+      const changes: Partial<Chaos> = given(parse(delivery, body));
+      deliverer.configure(changes);
+      return deliverer.chaos;
+    },
+  },
+  {
+    method: 'POST',
+    pattern: /^\/delivery\/settle$/,
+    handle: async ({ deliverer }, _id, body) => {
+      parse(z.strictObject({}), body);
+      await deliverer.idle();
+      return { ...deliverer.totals, pending: 0, held: deliverer.held };
+    },
+  },
+  {
+    method: 'POST',
+    pattern: /^\/faults$/,
+    handle: ({ faults }, _id, body) => {
+      const changes: Partial<FaultSettings> = given(parse(faultSettings, body));
+      faults.configure(changes);
+      return faults.settings;
+    },
+  },
+  {
+    method: 'POST',
+    pattern: /^\/billing$/,
+    handle: ({ world }, _id, body) => {
+      Object.assign(world.state.billing, given(parse(billing, body)));
+      return world.state.billing;
+    },
+  },
+  {
+    method: 'POST',
+    pattern: /^\/reset$/,
+    handle: (context, _id, body) => {
+      parse(z.strictObject({}), body);
+      context.reset();
+      return clockView(context);
+    },
+  },
+];
+
+function jsonBody(text: string): unknown {
+  if (text.trim() === '') return {};
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new ControlError(400, 'invalid_request_error', 'body: is not JSON', {
+      code: 'invalid_body',
+      param: '',
+    });
+  }
+}
+
+/** The control API under /_sandbox; undefined when there is no such route. */
+export async function control(
+  context: ControlContext,
+  method: string,
+  path: string,
+  text: string,
+): Promise<object | undefined> {
+  for (const route of ROUTES) {
+    const match = route.method === method ? route.pattern.exec(path) : null;
+    if (match !== null) {
+      context.timeline.catchUp();
+      return route.handle(context, decodeURIComponent(match[1] ?? ''), jsonBody(text));
+    }
+  }
+  return undefined;
+}

@@ -1,0 +1,36 @@
+import type { Subscription } from '../wire.ts';
+import type { World } from '../world.ts';
+
+type Reason = 'cancellation_requested' | 'payment_failed' | null;
+
+/** The end, whatever led to it. Invoices already open stay collectible but are no longer retried. */
+export function endSubscription(
+  world: World,
+  subscription: Subscription,
+  reason: Reason,
+  details: { comment?: string | null; feedback?: string | null } = {},
+): void {
+  const now = world.now();
+  const current = subscription.cancellation_details;
+  Object.assign(subscription, {
+    status: 'canceled',
+    canceled_at: subscription.canceled_at ?? now,
+    ended_at: now,
+    pending_update: null,
+    cancellation_details: {
+      comment: details.comment ?? current?.comment ?? null,
+      feedback: details.feedback ?? current?.feedback ?? null,
+      feedback_option: null,
+      reason: reason ?? current?.reason ?? null,
+    },
+  } satisfies Partial<Subscription>);
+  world.state.heldChanges.delete(subscription.id);
+  for (const invoice of world.state.invoices.values()) {
+    const own = invoice.parent?.subscription_details?.subscription === subscription.id;
+    if (own && (invoice.status === 'open' || invoice.status === 'draft')) {
+      invoice.auto_advance = false;
+      invoice.next_payment_attempt = null;
+    }
+  }
+  world.emit('customer.subscription.deleted', subscription);
+}

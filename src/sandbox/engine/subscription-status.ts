@@ -1,0 +1,50 @@
+import type { HeldChange } from '../state.ts';
+import type { Invoice, Subscription } from '../wire.ts';
+import type { World } from '../world.ts';
+import { subscriptionOf } from './invoice-object.ts';
+import { endSubscription } from './subscription-end.ts';
+
+const WAITING = ['incomplete', 'past_due', 'unpaid', 'paused'];
+
+/** What a paid invoice means for its subscription. */
+export function subscriptionPaid(world: World, invoice: Invoice): void {
+  const subscription = subscriptionOf(world, invoice);
+  if (subscription === undefined || subscription.ended_at !== null) return;
+  const held = world.state.heldChanges.get(subscription.id);
+  if (held !== undefined && held.invoice === invoice.id) applyHeldChange(world, subscription, held);
+  // Paying an older invoice does not settle a newer debt.
+  if (subscription.latest_invoice !== invoice.id || !WAITING.includes(subscription.status)) return;
+  const trialing = subscription.trial_end !== null && subscription.trial_end > world.now();
+  world.update('customer.subscription.updated', subscription, { status: trialing ? 'trialing' : 'active' });
+}
+
+/** A change that never had to wait is an ordinary update. */
+function applyHeldChange(world: World, subscription: Subscription, held: HeldChange): void {
+  world.state.heldChanges.delete(subscription.id);
+  const waited = subscription.pending_update !== null;
+  const first = held.items.length === 1 ? held.items[0] : undefined;
+  world.update('customer.subscription.updated', subscription, {
+    items: { ...subscription.items, data: held.items, total_count: held.items.length },
+    latest_invoice: held.invoice,
+    pending_update: null,
+    plan: first?.plan ?? null,
+    quantity: first?.quantity ?? null,
+  });
+  if (waited) world.emit('customer.subscription.pending_update_applied', subscription);
+}
+
+/** What a failed attempt means for the invoice's subscription. */
+export function subscriptionUnpaid(world: World, invoice: Invoice): void {
+  const subscription = subscriptionOf(world, invoice);
+  if (subscription === undefined || subscription.ended_at !== null) return;
+  if (invoice.billing_reason === 'subscription_create') return;
+  if (world.state.heldChanges.get(subscription.id)?.invoice === invoice.id) return;
+  if (invoice.next_payment_attempt !== null) {
+    if (subscription.status === 'active' || subscription.status === 'trialing')
+      world.update('customer.subscription.updated', subscription, { status: 'past_due' });
+    return;
+  }
+  const final = world.state.billing.afterFinalRetry;
+  if (final === 'canceled') endSubscription(world, subscription, 'payment_failed');
+  else world.update('customer.subscription.updated', subscription, { status: final });
+}

@@ -1,0 +1,49 @@
+import { chargeRoutes } from '../resources/charges.ts';
+import { checkoutSessionRoutes } from '../resources/checkout-sessions.ts';
+import { couponRoutes } from '../resources/coupons.ts';
+import { customerRoutes } from '../resources/customers.ts';
+import { disputeRoutes } from '../resources/disputes.ts';
+import { eventRoutes } from '../resources/events.ts';
+import { invoiceItemRoutes } from '../resources/invoice-items.ts';
+import { invoicePaymentRoutes } from '../resources/invoice-payments.ts';
+import { invoiceRoutes } from '../resources/invoices.ts';
+import { paymentIntentRoutes } from '../resources/payment-intents.ts';
+import { paymentMethodRoutes } from '../resources/payment-methods.ts';
+import { portalRoutes } from '../resources/portal.ts';
+import { priceRoutes } from '../resources/prices.ts';
+import { productRoutes } from '../resources/products.ts';
+import { refundRoutes } from '../resources/refunds.ts';
+import { subscriptionItemRoutes } from '../resources/subscription-items.ts';
+import { subscriptionRoutes } from '../resources/subscriptions.ts';
+import { webhookEndpointRoutes } from '../resources/webhook-endpoints.ts';
+import type { Route } from './route.ts';
+
+const ROUTES: readonly Route[] = [
+  ...customerRoutes,
+  ...paymentMethodRoutes,
+  ...productRoutes,
+  ...priceRoutes,
+  ...couponRoutes,
+  ...checkoutSessionRoutes,
+  ...portalRoutes,
+  ...subscriptionRoutes,
+  ...subscriptionItemRoutes,
+  ...invoiceRoutes,
+  ...invoiceItemRoutes,
+  ...invoicePaymentRoutes,
+  ...paymentIntentRoutes,
+  ...chargeRoutes,
+  ...refundRoutes,
+  ...disputeRoutes,
+  ...eventRoutes,
+  ...webhookEndpointRoutes,
+];
+
+export function findRoute(method: string, path: string): { route: Route; ids: string[] } | undefined {
+  for (const route of ROUTES) {
+    if (route.method !== method) continue;
+    const match = route.pattern.exec(path);
+    if (match !== null) return { route, ids: match.slice(1).map(decodeURIComponent) };
+  }
+  return undefined;
+}

@@ -1,0 +1,66 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { type ControlContext, control } from '../control.ts';
+import { StripeError } from '../errors.ts';
+import { pageAnswer } from '../pages/route.ts';
+import { type ApiContext, handleApi } from './api.ts';
+import { decodeForm } from './form.ts';
+import { BodyTooLarge, readBody, send, sendJson } from './message.ts';
+
+const CONTROL = '/_sandbox';
+
+async function handleControl(
+  context: ControlContext,
+  message: IncomingMessage,
+  response: ServerResponse,
+  path: string,
+) {
+  const text = await readBody(message);
+  const answer = await control(context, message.method ?? 'GET', path, text);
+  if (answer === undefined) sendJson(response, 404, { error: { message: `No such control route: ${path}` } });
+  else sendJson(response, 200, answer);
+}
+
+async function handlePage(
+  context: ControlContext,
+  message: IncomingMessage,
+  response: ServerResponse,
+  path: string,
+) {
+  const form = message.method === 'POST' ? decodeForm(await readBody(message)) : {};
+  context.timeline.catchUp();
+  const answer = pageAnswer(context.world, message.method ?? 'GET', path, form);
+  if (answer === undefined) return false;
+  if ('redirect' in answer) send(response, 303, 'text/plain', '', { Location: answer.redirect });
+  else send(response, answer.status, 'text/html; charset=utf-8', answer.html);
+  return true;
+}
+
+/** Pages and control API answer a refusal as plain JSON that names the field. */
+function sendError(context: ApiContext, response: ServerResponse, error: unknown): void {
+  if (response.headersSent) {
+    context.onError(error);
+    response.destroy();
+    return;
+  }
+  if (error instanceof StripeError)
+    sendJson(response, error.status, { error: { ...error.details, message: error.message } });
+  else if (error instanceof BodyTooLarge) sendJson(response, 413, { error: { message: error.message } });
+  else {
+    context.onError(error);
+    sendJson(response, 500, { error: { message: 'The sandbox failed; see the host log.' } });
+  }
+}
+
+export function requestListener(api: ApiContext, controls: ControlContext) {
+  const handle = async (message: IncomingMessage, response: ServerResponse): Promise<void> => {
+    const url = new URL(message.url ?? '/', 'http://sandbox.invalid');
+    const path = url.pathname;
+    if (path === CONTROL || path.startsWith(`${CONTROL}/`))
+      await handleControl(controls, message, response, path.slice(CONTROL.length));
+    else if (path.startsWith('/v1') || !(await handlePage(controls, message, response, path)))
+      await handleApi(api, message, response, url);
+  };
+  return (message: IncomingMessage, response: ServerResponse): void => {
+    handle(message, response).catch((error: unknown) => sendError(api, response, error));
+  };
+}

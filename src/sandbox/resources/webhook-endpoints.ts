@@ -1,0 +1,83 @@
+import { z } from 'zod';
+import { missing } from '../errors.ts';
+import { page } from '../http/lists.ts';
+import { flag, mergeMetadata, metadata, noParams, pageParams, text, unset } from '../http/params.ts';
+import { type Route, route } from '../http/route.ts';
+import { newId, randomText } from '../ids.ts';
+import type { WebhookEndpoint } from '../wire.ts';
+import { API_VERSION, type World } from '../world.ts';
+
+const url = z.url('Invalid URL: An explicit scheme (such as https) must be provided.');
+const createParams = z.strictObject({
+  api_version: text.optional(),
+  connect: flag.optional(),
+  description: z.union([unset, text]).optional(),
+  enabled_events: z.array(text).min(1),
+  metadata: metadata.optional(),
+  url,
+});
+const updateParams = z.strictObject({
+  description: z.union([unset, text]).optional(),
+  disabled: flag.optional(),
+  enabled_events: z.array(text).min(1).optional(),
+  metadata: metadata.optional(),
+  url: url.optional(),
+});
+
+function findEndpoint(world: World, id: string): WebhookEndpoint {
+  const endpoint = world.state.webhookEndpoints.get(id);
+  if (endpoint === undefined) throw missing('webhook endpoint', id);
+  return endpoint;
+}
+
+export function createEndpoint(
+  world: World,
+  given: { url: string; secret: string; enabledEvents: string[] },
+): WebhookEndpoint {
+  const endpoint = {
+    id: newId('we'),
+    object: 'webhook_endpoint',
+    api_version: API_VERSION,
+    application: null,
+    created: world.now(),
+    description: null,
+    enabled_events: given.enabledEvents,
+    livemode: false,
+    metadata: {},
+    status: 'enabled',
+    url: given.url,
+  } satisfies WebhookEndpoint;
+  world.state.webhookEndpoints.set(endpoint.id, endpoint);
+  world.state.webhookSecrets.set(endpoint.id, given.secret);
+  return endpoint;
+}
+
+export const webhookEndpointRoutes: Route[] = [
+  route('POST', '/webhook_endpoints', createParams, ({ world, params }) => {
+    const secret = `whsec_${randomText(32)}`;
+    const endpoint = createEndpoint(world, { url: params.url, secret, enabledEvents: params.enabled_events });
+    endpoint.api_version = params.api_version ?? API_VERSION;
+    endpoint.description = params.description ?? null;
+    endpoint.metadata = mergeMetadata(null, params.metadata);
+    // Only this answer ever shows the secret.
+    return { ...endpoint, secret };
+  }),
+  route('GET', '/webhook_endpoints', z.strictObject(pageParams), ({ world, params, path }) =>
+    page(world.state.webhookEndpoints.values(), params, path),
+  ),
+  route('GET', '/webhook_endpoints/:id', noParams, ({ world, id }) => findEndpoint(world, id)),
+  route('POST', '/webhook_endpoints/:id', updateParams, ({ world, params, id }) => {
+    const endpoint = findEndpoint(world, id);
+    endpoint.url = params.url ?? endpoint.url;
+    endpoint.enabled_events = params.enabled_events ?? endpoint.enabled_events;
+    if (params.description !== undefined) endpoint.description = params.description;
+    if (params.disabled !== undefined) endpoint.status = params.disabled ? 'disabled' : 'enabled';
+    endpoint.metadata = mergeMetadata(endpoint.metadata, params.metadata);
+    return endpoint;
+  }),
+  route('DELETE', '/webhook_endpoints/:id', noParams, ({ world, id }) => {
+    findEndpoint(world, id);
+    world.state.webhookEndpoints.delete(id);
+    return { id, object: 'webhook_endpoint', deleted: true };
+  }),
+];

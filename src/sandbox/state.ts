@@ -1,0 +1,109 @@
+import type {
+  BalanceTransaction,
+  Charge,
+  CheckoutLineItem,
+  CheckoutSession,
+  Coupon,
+  Customer,
+  Discount,
+  Dispute,
+  Invoice,
+  InvoiceItem,
+  InvoiceLine,
+  InvoicePayment,
+  PaymentIntent,
+  PaymentMethod,
+  PortalConfiguration,
+  PortalSession,
+  Price,
+  Product,
+  Refund,
+  SandboxEvent,
+  Subscription,
+  WebhookEndpoint,
+} from './wire.ts';
+
+/** How an attempt to charge ends; set per test card and, above it, per customer by the control API. */
+export type PaymentOutcome =
+  | 'succeeds'
+  | 'card_declined'
+  | 'insufficient_funds'
+  | 'lost_card'
+  | 'stolen_card'
+  | 'expired_card'
+  | 'incorrect_cvc'
+  | 'processing_error'
+  | 'requires_action';
+
+export interface CardBehaviour {
+  attach: PaymentOutcome;
+  charge: PaymentOutcome;
+  /** Once a person has authenticated, off-session charges of this card go through. */
+  authenticatedAfterSetup?: boolean;
+  dispute?: 'chargeback' | 'inquiry';
+}
+
+/** What a Checkout session was created with and does not show in its own fields. */
+export interface SessionOrder {
+  lines: { price: string; quantity: number }[];
+  subscription: {
+    metadata: Record<string, string>;
+    trialDays: number | null;
+    missingPaymentMethod: 'cancel' | 'create_invoice' | 'pause';
+    description: string | null;
+  };
+  payment: { metadata: Record<string, string>; description: string | null; saveCard: boolean };
+  coupon: string | null;
+}
+
+/** A price change that waits for its payment (payment_behavior=pending_if_incomplete). */
+export interface HeldChange {
+  invoice: string;
+  items: Subscription['items']['data'];
+}
+
+/** A proration that waits for the next invoice. */
+export interface PendingLine {
+  subscription: string;
+  build: (invoice: string) => InvoiceLine;
+}
+
+export class State {
+  readonly customers = new Map<string, Customer>();
+  readonly deletedCustomers = new Set<string>();
+  readonly paymentMethods = new Map<string, PaymentMethod>();
+  readonly products = new Map<string, Product>();
+  readonly prices = new Map<string, Price>();
+  readonly coupons = new Map<string, Coupon>();
+  readonly discounts = new Map<string, Discount>();
+  readonly sessions = new Map<string, CheckoutSession>();
+  readonly portalSessions = new Map<string, PortalSession>();
+  readonly portalConfigurations = new Map<string, PortalConfiguration>();
+  readonly subscriptions = new Map<string, Subscription>();
+  readonly invoices = new Map<string, Invoice>();
+  readonly invoiceItems = new Map<string, InvoiceItem>();
+  readonly invoicePayments = new Map<string, InvoicePayment>();
+  readonly paymentIntents = new Map<string, PaymentIntent>();
+  readonly charges = new Map<string, Charge>();
+  readonly balanceTransactions = new Map<string, BalanceTransaction>();
+  readonly refunds = new Map<string, Refund>();
+  readonly disputes = new Map<string, Dispute>();
+  readonly events = new Map<string, SandboxEvent>();
+  readonly webhookEndpoints = new Map<string, WebhookEndpoint>();
+
+  readonly webhookSecrets = new Map<string, string>();
+  readonly cardBehaviours = new Map<string, CardBehaviour>();
+  readonly customerOutcomes = new Map<string, PaymentOutcome>();
+  readonly sessionLineItems = new Map<string, CheckoutLineItem[]>();
+  readonly sessionOrders = new Map<string, SessionOrder>();
+  /** Delayed payments by session: whether they will succeed. */
+  readonly delayedPayments = new Map<string, boolean>();
+  readonly invoiceLines = new Map<string, InvoiceLine[]>();
+  readonly heldChanges = new Map<string, HeldChange>();
+  readonly pendingLines: PendingLine[] = [];
+  /** What the dashboard's billing settings say about failed renewals. */
+  billing: { retryDays: readonly number[]; afterFinalRetry: 'canceled' | 'unpaid' | 'past_due' } = {
+    retryDays: [3, 5, 7],
+    afterFinalRetry: 'canceled',
+  };
+}
