@@ -1,9 +1,10 @@
-import type { Logger } from 'pino';
+import { type Logger, pino } from 'pino';
 import type Stripe from 'stripe';
 import type { Config } from './config.ts';
 import type { Catalogue } from './domain/plans.ts';
-import type { Jobs } from './queue.ts';
-import type { Database } from './store/database.ts';
+import { type Jobs, openJobs } from './queue.ts';
+import { type Database, openDatabase } from './store/database.ts';
+import { openStripe } from './stripe/client.ts';
 
 /** Business time. The sandbox's virtual clock under `npm start`, else the machine's. */
 export interface Clock {
@@ -21,3 +22,49 @@ export interface Context extends Pick<Database, 'pool' | 'db'> {
 }
 
 export const systemClock: Clock = { now: () => new Date() };
+
+/** What a log line never shows, wherever it stands. */
+const REDACTED_PATHS = [
+  'req.headers.authorization',
+  'req.headers.cookie',
+  'req.headers["stripe-signature"]',
+  '*.email',
+  '*.name',
+  '*.secret',
+  '*.secretKey',
+  '*.apiKey',
+];
+
+export function createLog({ logLevel }: Pick<Config, 'logLevel'>): Logger {
+  return pino({ level: logLevel, redact: { paths: REDACTED_PATHS, censor: '[redacted]' } });
+}
+
+export interface ContextOptions {
+  config: Config;
+  catalogue: Catalogue;
+  clock?: Clock;
+  log?: Logger;
+}
+
+/** Opens what a context needs. Waits for the database, since a queue that meets a dead one stays dead. */
+export async function openContext({
+  config,
+  catalogue,
+  clock = systemClock,
+  log = createLog(config),
+}: ContextOptions): Promise<Context & { close(): Promise<void> }> {
+  const database = openDatabase(config.databaseUrl, (error) => log.warn({ err: error }, 'A database connection broke'));
+  try {
+    await database.pool.query('select 1');
+    const jobs = await openJobs({ databaseUrl: config.databaseUrl, redisUrl: config.redisUrl, log });
+    const { pool, db } = database;
+    const close = async (): Promise<void> => {
+      await jobs.close();
+      await database.close();
+    };
+    return { config, catalogue, clock, log, stripe: openStripe(config), jobs, pool, db, close };
+  } catch (error) {
+    await database.close();
+    throw error;
+  }
+}

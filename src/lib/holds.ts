@@ -8,6 +8,7 @@ import { loadGrants, withAccount } from '../store/account.ts';
 import type { Transaction } from '../store/database.ts';
 import { findHold, findUserOfHold } from '../store/grants.ts';
 import { newUserRowId } from '../store/ids.ts';
+import { findEntryByKey } from '../store/ledger.ts';
 import { type Cost, consumeInAccount, consumeResult, insufficientCredits, tokensOf } from './credits.ts';
 import { type Answer, accountOptions, type ChangeRequest, once } from './requests.ts';
 
@@ -84,15 +85,16 @@ async function captureLate(
   tx: Transaction,
   { hold, tokens, request }: { hold: Hold; tokens: number; request: ChangeRequest },
 ): Promise<Record<string, unknown>> {
+  const key = `capture:${hold.id}`;
+  if (await findEntryByKey(tx, account.user.id, key)) throw settledBefore(hold);
   if (tokens === 0) return captureResult(account, hold, null);
-  const { entry, replayed } = await consumeInAccount(context, account, tx, {
+  const { entry } = await consumeInAccount(context, account, tx, {
     tokens,
-    key: `capture:${hold.id}`,
+    key,
     feature: hold.feature,
     metadata: hold.metadata,
     request,
   });
-  if (replayed) throw settledBefore(hold);
   return captureResult(account, hold, consumeResult(account.user.id, entry));
 }
 

@@ -455,9 +455,10 @@ CREATE VIEW "invariant_i6_keys" AS
 SELECT bucket, user_id, format('key %s took effect %s times', key, count(*)) AS detail
 FROM ledger_entries GROUP BY bucket, user_id, key HAVING count(*) > 1;
 
+-- A plan given or renewed by hand is an act of its own, keyed by its caller, and may repeat a window.
 CREATE VIEW "invariant_i7_allowances" AS
 SELECT bucket, user_id, format('%s allowances of %s for the window from %s', count(*), offer, window_start) AS detail
-FROM credit_grants WHERE source = 'allowance' AND window_kind = 'full'
+FROM credit_grants WHERE source = 'allowance' AND window_kind = 'full' AND key !~ '^(plan|renew):'
 GROUP BY bucket, user_id, offer, subscription_item_id, window_start HAVING count(*) > 1;
 
 CREATE VIEW "invariant_i9_inbox" AS
