@@ -217,7 +217,7 @@ CREATE TABLE "idempotency_records" (
     "key" TEXT NOT NULL,
     "request_hash" BYTEA NOT NULL,
     "status" INTEGER,
-    "body" JSONB,
+    "body" JSON,
     "lease_until" TIMESTAMPTZ(3),
     "created_at" TIMESTAMPTZ(3) NOT NULL,
 
