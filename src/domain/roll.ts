@@ -5,9 +5,10 @@
  */
 import type { Account } from './account.ts';
 import { enterFreePlan, landFreeAllowance, landManualAllowance, voidAllowances } from './allowance.ts';
+import { landTermAllowance, termWindows } from './paid-terms.ts';
 import { nthPeriod, periodIndexAt } from './period.ts';
 import { FREE_PLAN, planDefinition } from './plans.ts';
-import { landTermAllowance, type SubscriptionState, termWindows } from './subscription.ts';
+import type { SubscriptionState } from './subscription.ts';
 
 /** "Nothing is due": past every date that JavaScript and PostgreSQL agree on. */
 export const NEVER = new Date('9999-12-31T00:00:00.000Z');

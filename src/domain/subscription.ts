@@ -1,8 +1,8 @@
 /** What Stripe's subscriptions mean for a user's plan: the state table of docs/credits.md (Stripe: "Subscription statuses"). */
 import type { Account } from './account.ts';
-import { enterFreePlan, landAllowance, voidAllowances } from './allowance.ts';
-import { addDays, addMonths, type Period } from './period.ts';
-import { planDefinition, TOKENS_PER_CREDIT } from './plans.ts';
+import { enterFreePlan, openAllowances, voidAllowances } from './allowance.ts';
+import { addDays, addMonths, type Period, periodAt } from './period.ts';
+import { planDefinition } from './plans.ts';
 
 /** Our snapshot of one Stripe subscription. */
 export interface SubscriptionState {
@@ -33,6 +33,8 @@ export interface SubscriptionState {
 export interface PaidTerm extends Period {
   invoiceId: string;
   lineId: string;
+  /** The subscription item that was billed; null where the line does not say. */
+  itemId: string | null;
   plan: string;
   interval: string;
   quantity: number;
@@ -56,18 +58,26 @@ export function isKnownStatus(status: string): boolean {
   return status in GIVES_PLAN;
 }
 
+/** Over for good: Stripe never revives it (https://docs.stripe.com/billing/subscriptions/overview). */
+const TERMINAL = new Set(['canceled', 'incomplete_expired']);
+
 /** When the plan lapses unless more is paid: the end of what was paid plus grace, or an announced cancellation. */
 export function accessEndsAt(account: Account, subscription: SubscriptionState): Date {
   const graceDays =
     subscription.plan === null ? 0 : planDefinition(account.catalogue, subscription.plan).graceDays;
-  const paidUntil = Math.max(
-    subscription.paid?.end.getTime() ?? 0,
-    subscription.currentPeriodStart.getTime(),
-  );
-  const lapsesAt = addDays(new Date(paidUntil), graceDays);
+  const lapsesAt = addDays(paidUntil(subscription), graceDays);
   return subscription.cancelAt !== null && subscription.cancelAt < lapsesAt
     ? subscription.cancelAt
     : lapsesAt;
+}
+
+/**
+ * Counted from what was paid and never from Stripe's period: an unpaid period rolls on every month, and a grace
+ * counted from it would never end.
+ */
+function paidUntil({ paid, trialEnd, startedAt, status }: SubscriptionState): Date {
+  const freeUntil = status === 'trialing' && trialEnd !== null ? trialEnd : startedAt;
+  return paid !== null && paid.end > freeUntil ? paid.end : freeUntil;
 }
 
 /** Subscriptions that give their plan now, the oldest first: of two live ones the older is kept. */
@@ -91,10 +101,11 @@ export function entitledSubscriptions(
  */
 export function applySubscriptions(account: Account, subscriptions: readonly SubscriptionState[]): void {
   const { user } = account;
+  voidEnded(account, subscriptions);
   const current = entitledSubscriptions(account, subscriptions)[0];
   if (!current) {
-    const ended = subscriptions.find((subscription) => subscription.id === user.currentSubscriptionId);
-    if (user.currentSubscriptionId !== null) leaveSubscription(account, ended);
+    const left = subscriptions.find((subscription) => subscription.id === user.currentSubscriptionId);
+    if (user.currentSubscriptionId !== null) leaveSubscription(account, left);
     return;
   }
   if (user.currentSubscriptionId !== current.id) {
@@ -113,84 +124,33 @@ export function applySubscriptions(account: Account, subscriptions: readonly Sub
   user.accessEndsAt = accessEndsAt(account, current);
 }
 
+/** Also of one that is not the current one any more: frozen credits do not outlive their subscription. */
+function voidEnded(account: Account, subscriptions: readonly SubscriptionState[]): void {
+  const ended = new Set(subscriptions.filter(({ status }) => TERMINAL.has(status)).map(({ id }) => id));
+  voidAllowances(
+    account,
+    'The subscription has ended',
+    ({ subscriptionId }) => subscriptionId !== null && ended.has(subscriptionId),
+  );
+}
+
 function firstWindowEnd(subscription: SubscriptionState): Date {
   const month = addMonths(subscription.currentPeriodStart, 1);
   return subscription.interval === 'year' ? month : subscription.currentPeriodEnd;
 }
 
-/** Frozen credits (unpaid, paused) are kept until they expire; those of an ended subscription are voided. */
-function leaveSubscription(account: Account, ended: SubscriptionState | undefined): void {
-  const isFrozen = ended !== undefined && (ended.status === 'unpaid' || ended.status === 'paused');
+/**
+ * Frozen credits (unpaid, paused) are kept until they expire, and then the free allowance of the running window does
+ * not land over them; what else the subscription gave is voided.
+ */
+function leaveSubscription(account: Account, left: SubscriptionState | undefined): void {
+  const { user } = account;
+  const own = openAllowances(account).filter(({ subscriptionId }) => subscriptionId === left?.id);
+  const isFrozen = left !== undefined && (left.status === 'unpaid' || left.status === 'paused');
   if (!isFrozen) {
-    voidAllowances(account, 'The subscription has ended', (grant) => grant.subscriptionId === ended?.id);
+    voidAllowances(account, 'The subscription has ended', (grant) => own.includes(grant));
+  } else if (own.some(({ remainingTokens }) => remainingTokens > 0)) {
+    user.freeAllowanceStart = periodAt(user.createdAt, account.now).start;
   }
   enterFreePlan(account);
-}
-
-/** The windows of a paid term: the term itself, or the months of an annual one. */
-export function termWindows(term: PaidTerm): Period[] {
-  if (term.interval !== 'year') return [{ start: term.start, end: term.end }];
-  const windows: Period[] = [];
-  for (let month = 0; addMonths(term.start, month) < term.end && month < 12; month++) {
-    const next = addMonths(term.start, month + 1);
-    windows.push({ start: addMonths(term.start, month), end: new Date(Math.min(+next, +term.end)) });
-  }
-  return windows;
-}
-
-/** Unique per economic fact: the invoice line, and the month of an annual one. */
-export function allowanceKey(term: PaidTerm, month: number): string {
-  const line = `inv:${term.invoiceId}:${term.lineId}`;
-  return month === 0 ? line : `${line}:m${month + 1}`;
-}
-
-/**
- * The allowance of window `month` of a paid term lands. One that comes too late to be the present one (a newer term
- * has landed, or the subscription is not the user's current one) is granted and voided at once: the money is
- * explained, nothing becomes spendable.
- */
-export function landTermAllowance(
-  account: Account,
-  subscription: SubscriptionState,
-  term: PaidTerm,
-  month: number,
-): void {
-  const windows = termWindows(term);
-  const window = windows[month];
-  if (!window)
-    throw new Error(`Term of line ${term.lineId} has ${windows.length} windows, not ${month + 1}.`);
-  const definition = planDefinition(account.catalogue, term.plan);
-  const tokens = definition.creditsPerPeriod * TOKENS_PER_CREDIT * term.quantity;
-  const share = Math.floor(term.amountMinor / windows.length);
-  const isLast = month === windows.length - 1;
-  const details = {
-    offer: term.plan,
-    invoiceId: term.invoiceId,
-    invoiceLineId: term.lineId,
-    subscriptionId: subscription.id,
-    subscriptionItemId: subscription.itemId,
-    costBasisMinor: isLast ? term.amountMinor - share * (windows.length - 1) : share,
-    currency: term.currency,
-  };
-  const key = allowanceKey(term, month);
-  const expiresAt = addDays(window.end, definition.graceDays);
-  const isNewest = subscription.paid === null || subscription.paid.start <= term.start;
-  if (account.user.currentSubscriptionId === subscription.id && isNewest) {
-    landAllowance(account, { key, plan: term.plan, tokens, window, expiresAt, details });
-    return;
-  }
-  const late = account.grant({
-    key,
-    source: 'allowance',
-    tokens,
-    expiresAt,
-    details: {
-      ...details,
-      reason: `Allowance of ${term.plan}`,
-      windowStart: window.start,
-      windowEnd: window.end,
-      windowKind: 'full',
-    },
-  });
-  account.takeOut(late, 'voided', 'Paid for a window that is over or a subscription that is not current');
 }

@@ -13,6 +13,7 @@ const SELECT = `select id, customer_id as "customerId", status, plan, price_id a
 const paidTermSchema = z.object({
   invoiceId: z.string(),
   lineId: z.string(),
+  itemId: z.string().nullable(),
   plan: z.string(),
   interval: z.string(),
   quantity: z.int(),
