@@ -8,7 +8,8 @@ import type { World } from '../world.ts';
 import { settleCharge } from './charges.ts';
 import { cancelIntent, createIntent } from './intents.ts';
 import { confirmIntent } from './payments.ts';
-import { createSubscription, type NewItem } from './subscription-create.ts';
+import { createSubscription } from './subscription-create.ts';
+import type { NewItem } from './subscription-object.ts';
 
 const DELAYED_DAYS = 3;
 

@@ -3,8 +3,9 @@ import type { World } from '../world.ts';
 import { announceDraft, openDraft } from './invoicing.ts';
 import { periodLine } from './lines.ts';
 import { payingMethod } from './payments.ts';
-import { periodOf, planCycle } from './subscription-create.ts';
+import { planCycle } from './subscription-create.ts';
 import { endSubscription } from './subscription-end.ts';
+import { periodOf } from './subscription-object.ts';
 
 const RENEWS = ['active', 'trialing', 'past_due', 'unpaid'];
 

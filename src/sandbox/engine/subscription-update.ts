@@ -8,7 +8,8 @@ import { announceDraft, attemptInvoice, finalizeInvoice, openDraft } from './inv
 import { prorationLine } from './lines.ts';
 import { cardError } from './payments.ts';
 import { takePendingLines } from './renewal.ts';
-import { buildItem, type PaymentBehavior, periodOf, planCycle } from './subscription-create.ts';
+import { planCycle } from './subscription-create.ts';
+import { buildItem, type PaymentBehavior, periodOf } from './subscription-object.ts';
 
 const PENDING_UPDATE_HOURS = 23;
 

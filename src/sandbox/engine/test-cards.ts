@@ -4,6 +4,7 @@ export interface TestCard extends CardBehaviour {
   brand: string;
   last4: string;
   funding: string;
+  country: string;
 }
 
 const card = (
@@ -12,7 +13,7 @@ const card = (
   charge: PaymentOutcome = 'succeeds',
   attach: PaymentOutcome = 'succeeds',
   funding = 'credit',
-): TestCard => ({ brand, last4, charge, attach, funding });
+): TestCard => ({ brand, last4, charge, attach, funding, country: 'US' });
 
 /** A declined test card already fails when it is attached; only chargeCustomerFail waits for the charge. */
 const declined = (last4: string, outcome: PaymentOutcome): TestCard => card('visa', last4, outcome, outcome);
@@ -42,7 +43,7 @@ const CARDS: Record<string, TestCard> = {
   chargeDeclinedProcessingError: declined('0119', 'processing_error'),
   threeDSecure2Required: card('visa', '3220', 'requires_action'),
   threeDSecureRequired: card('visa', '3063', 'requires_action'),
-  authenticationRequired: card('visa', '3184', 'requires_action'),
+  authenticationRequired: { ...card('visa', '3184', 'requires_action'), country: 'DE' },
   authenticationRequiredOnSetup: {
     ...card('visa', '3155', 'requires_action'),
     authenticatedAfterSetup: true,

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { buildInvoice } from '../engine/invoice-object.ts';
 import { periodLine } from '../engine/lines.ts';
-import { periodOf } from '../engine/subscription-create.ts';
+import { periodOf } from '../engine/subscription-object.ts';
 import { nextItems, prorations } from '../engine/subscription-update.ts';
 import { invalid } from '../errors.ts';
 import { flag, integer, metadata, positive, text } from '../http/params.ts';

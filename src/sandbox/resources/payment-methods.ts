@@ -72,7 +72,7 @@ function cardDetails(world: World, card: TestCard): NonNullable<PaymentMethod['c
   return {
     brand: card.brand,
     checks: { address_line1_check: null, address_postal_code_check: null, cvc_check: 'pass' },
-    country: 'US',
+    country: card.country,
     display_brand: card.brand,
     // Stripe's own test methods expire a year from the month they are made in [recordings].
     exp_month: expires.getUTCMonth() + 1,
