@@ -1,0 +1,64 @@
+/** Prices by id and by lookup key. Only the catalogue decides what a price is worth, so a small cache is enough. */
+import type Stripe from 'stripe';
+import type { Context } from '../context.ts';
+import type { LinePrice } from '../domain/invoice-lines.ts';
+import { TollgateError } from '../errors.ts';
+import { isMissing } from './client.ts';
+import { type PriceShape, parsePrice } from './shapes.ts';
+
+const CACHE_SIZE = 500;
+/** Per client, since an id means something in one account only. */
+const caches = new WeakMap<Stripe, Map<string, LinePrice>>();
+
+export function linePrice({ id, lookup_key, recurring }: PriceShape): LinePrice {
+  return { id, lookupKey: lookup_key, interval: recurring?.interval ?? null };
+}
+
+/** @returns null for a price that Stripe does not have any more (an ad-hoc one) */
+export async function fetchPrice(stripe: Stripe, priceId: string): Promise<LinePrice | null> {
+  const cache = caches.get(stripe) ?? new Map<string, LinePrice>();
+  caches.set(stripe, cache);
+  const known = cache.get(priceId);
+  if (known) return known;
+  try {
+    const price = linePrice(parsePrice(await stripe.prices.retrieve(priceId)));
+    if (cache.size >= CACHE_SIZE) cache.clear();
+    // Without a key it may be given one later: only what the catalogue can know is kept.
+    if (price.lookupKey !== null) cache.set(priceId, price);
+    return price;
+  } catch (error) {
+    if (isMissing(error)) return null;
+    throw error;
+  }
+}
+
+/**
+ * The active price on sale under a lookup key (https://docs.stripe.com/products-prices/manage-prices#lookup-keys).
+ * @throws TollgateError `unavailable` where Stripe has none: the catalogue and the account disagree
+ */
+export async function priceOnSale({ stripe }: Context, lookupKey: string): Promise<string> {
+  const { data } = await stripe.prices.list({ lookup_keys: [lookupKey], active: true, limit: 1 });
+  const price = data[0];
+  if (price) return price.id;
+  throw new TollgateError(
+    'unavailable',
+    `Stripe has no active price with the lookup key "${lookupKey}": give it to a price in the Dashboard.`,
+  );
+}
+
+/** Lookup keys of the catalogue that Stripe has no active price for. */
+export async function missingLookupKeys({ stripe, catalogue }: Context): Promise<string[]> {
+  const keys = [
+    ...Object.values(catalogue.plans).flatMap(({ prices }) => Object.values(prices)),
+    ...Object.values(catalogue.packs).map(({ price }) => price),
+  ];
+  const missing: string[] = [];
+  // Stripe takes ten keys a call.
+  for (let at = 0; at < keys.length; at += 10) {
+    const chunk = keys.slice(at, at + 10);
+    const { data } = await stripe.prices.list({ lookup_keys: chunk, active: true, limit: 100 });
+    const found = new Set(data.map((price) => price.lookup_key));
+    missing.push(...chunk.filter((key) => !found.has(key)));
+  }
+  return missing;
+}
