@@ -53,7 +53,9 @@ export async function openContext({
   clock = systemClock,
   log = createLog(config),
 }: ContextOptions): Promise<Context & { close(): Promise<void> }> {
-  const database = openDatabase(config.databaseUrl, (error) => log.warn({ err: error }, 'A database connection broke'));
+  const database = openDatabase(config.databaseUrl, (error) =>
+    log.warn({ err: error }, 'A database connection broke'),
+  );
   try {
     await database.pool.query('select 1');
     const jobs = await openJobs({ databaseUrl: config.databaseUrl, redisUrl: config.redisUrl, log });

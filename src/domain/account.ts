@@ -3,7 +3,7 @@
  * store/account.ts loads it under the user's row lock and writes what changed. Every method keeps invariants I1-I3
  * (docs/credits.md): balance = available + held − debt = the sum of all entries.
  */
-import { compareBurnOrder, mergeParts, negated, type Part, splitOverGrants, sumOfParts } from './burn.ts';
+import { compareBurnOrder, negated, type Part, splitOverGrants, sumOfParts } from './burn.ts';
 import type {
   Cause,
   Consumption,
@@ -120,52 +120,6 @@ export class Account {
     return entry;
   }
 
-  /** Reserves tokens in the grants that would burn now, so that they outlive a grant's expiry until settled. */
-  placeHold(
-    hold: Omit<Hold, 'parts' | 'status' | 'capturedTokens' | 'settledAt' | 'createdAt'>,
-  ): Hold | undefined {
-    if (hold.tokens > this.user.availableTokens && !this.user.isMetered) return undefined;
-    const parts = this.burn(Math.min(hold.tokens, this.user.availableTokens));
-    for (const reserved of parts) this.grantOf(reserved.grantId).heldTokens += reserved.tokens;
-    this.user.heldTokens += sumOfParts(parts);
-    const placed: Hold = {
-      ...hold,
-      parts,
-      status: 'open',
-      capturedTokens: null,
-      settledAt: null,
-      createdAt: this.now,
-    };
-    this.holds.set(placed.id, placed);
-    this.changedHolds.add(placed);
-    return placed;
-  }
-
-  /** Consumes any amount from 0; above the hold the rest comes from the balance, else nothing changes. */
-  captureHold(hold: Hold, tokens: number, cause: Cause): Outcome {
-    const held = sumOfParts(hold.parts);
-    const beyond = Math.max(0, tokens - held);
-    if (beyond > this.user.availableTokens && !this.user.isMetered)
-      return { ok: false, requiredTokens: tokens };
-    const consumed: Part[] = [];
-    let left = Math.min(tokens, held);
-    for (const reserved of hold.parts) {
-      const taken = Math.min(left, reserved.tokens);
-      left -= taken;
-      if (taken > 0) consumed.push({ ...reserved, tokens: taken });
-      this.unhold(reserved, taken);
-    }
-    consumed.push(...this.burn(Math.min(beyond, this.user.availableTokens)));
-    const entry = tokens === 0 ? null : this.appendConsumption(tokens, mergeParts(consumed), cause, hold.id);
-    this.settleHold(hold, 'captured', tokens);
-    return { ok: true, entry };
-  }
-
-  releaseHold(hold: Hold, status: 'released' | 'expired'): void {
-    for (const reserved of hold.parts) this.unhold(reserved, 0);
-    this.settleHold(hold, status, null);
-  }
-
   /** Takes what remains out of a grant and closes it. Held tokens stay until their hold is settled. */
   takeOut(
     grant: Grant,
@@ -195,7 +149,8 @@ export class Account {
     this.append('expired', -tokens, [part(grant, -tokens)], { key, reason });
   }
 
-  private burn(tokens: number): Part[] {
+  /** Takes exactly `tokens` out of the open grants, in burn order. The caller writes the entry, or holds them. */
+  burn(tokens: number): Part[] {
     const parts = splitOverGrants(this.openGrants(), tokens);
     if (sumOfParts(parts) !== tokens) {
       throw new Error(
@@ -211,12 +166,8 @@ export class Account {
     return parts;
   }
 
-  private appendConsumption(
-    tokens: number,
-    parts: Part[],
-    cause: Cause,
-    holdId: string | null = null,
-  ): Entry {
+  /** The entry of tokens that `parts` have paid for, and of the overage where they pay for less. */
+  appendConsumption(tokens: number, parts: Part[], cause: Cause, holdId: string | null = null): Entry {
     this.user.totalTokensUsed += tokens;
     this.user.monthlyTokensUsed += tokens;
     const taken = sumOfParts(parts);
@@ -226,30 +177,16 @@ export class Account {
     return entry;
   }
 
-  /** Gives back the part of a hold that is not consumed. */
-  private unhold(reserved: Part, consumedTokens: number): void {
-    const grant = this.grantOf(reserved.grantId);
-    grant.heldTokens -= reserved.tokens;
-    this.user.heldTokens -= reserved.tokens;
-    this.add(grant, reserved.tokens - consumedTokens);
-  }
-
-  private settleHold(hold: Hold, status: Hold['status'], capturedTokens: number | null): void {
-    hold.status = status;
-    hold.capturedTokens = capturedTokens;
-    hold.settledAt = this.now;
-    this.changedHolds.add(hold);
-    for (const reserved of hold.parts) this.leaveIfOver(this.grantOf(reserved.grantId));
-  }
-
-  private add(grant: Grant, tokens: number): void {
+  /** Puts tokens back into a grant. */
+  add(grant: Grant, tokens: number): void {
     grant.remainingTokens += tokens;
     this.user.availableTokens += tokens;
     if (tokens > 0) grant.closedAt = null;
     this.touch(grant);
   }
 
-  private leaveIfOver(grant: Grant): void {
+  /** What came back to a grant that has expired or was voided leaves again. */
+  leaveIfOver(grant: Grant): void {
     if (grant.remainingTokens === 0) return;
     if (grant.voidedAt !== null) this.takeOut(grant, 'voided', 'Returned to a grant that was voided');
     else if (isPast(grant, this.now)) this.takeOut(grant, 'expired', 'Returned to a grant that had expired');
@@ -262,7 +199,7 @@ export class Account {
     if (isUsedUp && grant.source !== 'allowance') grant.closedAt ??= this.now;
   }
 
-  private grantOf(id: string): Grant {
+  grantOf(id: string): Grant {
     const grant = this.grants.get(id);
     if (!grant) throw new Error(`Grant ${id} was not loaded with its account.`);
     return grant;

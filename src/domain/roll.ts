@@ -5,6 +5,7 @@
  */
 import type { Account } from './account.ts';
 import { enterFreePlan, landFreeAllowance, landManualAllowance, voidAllowances } from './allowance.ts';
+import { releaseHold } from './holds.ts';
 import { landTermAllowance, termWindows } from './paid-terms.ts';
 import { nthPeriod, periodIndexAt } from './period.ts';
 import { FREE_PLAN, planDefinition } from './plans.ts';
@@ -50,7 +51,7 @@ function nextDue(account: Account, subscription: SubscriptionState | null): Due 
 function dueHolds(account: Account): Due[] {
   return [...account.holds.values()]
     .filter((hold) => hold.status === 'open')
-    .map((hold) => ({ at: hold.expiresAt, apply: () => account.releaseHold(hold, 'expired') }));
+    .map((hold) => ({ at: hold.expiresAt, apply: () => releaseHold(account, hold, 'expired') }));
 }
 
 function dueGrants(account: Account): Due[] {

@@ -1,6 +1,7 @@
 /** Reserve first, settle later: for work whose cost is known only when it is done. */
 import type { Context } from '../context.ts';
 import type { Account } from '../domain/account.ts';
+import { captureHold as capture, releaseHold as release, placeHold as reserve } from '../domain/holds.ts';
 import type { Hold } from '../domain/model.ts';
 import { creditsOf, TOKENS_PER_CREDIT } from '../domain/plans.ts';
 import { notFound, TollgateError } from '../errors.ts';
@@ -25,7 +26,7 @@ export function placeHold(context: Context, input: HoldInput, request: ChangeReq
   return withAccount(accountOptions(context), input.userId, (account, tx) =>
     once(tx, { userId: input.userId, now: account.now }, request, async () => {
       const expiresInSeconds = input.expiresInSeconds ?? DEFAULT_HOLD_SECONDS;
-      const hold = account.placeHold({
+      const hold = reserve(account, {
         id: newUserRowId('hold', input.userId),
         key: `${request.scope}:${request.key}`,
         tokens,
@@ -73,7 +74,7 @@ export async function captureHold(
     };
     if (hold.status === 'expired') return captureLate(context, account, tx, { hold, tokens, request });
     if (hold.status !== 'open') throw settledBefore(hold);
-    const outcome = account.captureHold(hold, tokens, cause);
+    const outcome = capture(account, hold, tokens, cause);
     if (!outcome.ok) throw insufficientCredits(context, account, tokens);
     return captureResult(account, hold, outcome.entry && consumeResult(account.user.id, outcome.entry));
   });
@@ -118,7 +119,7 @@ function captureResult(
 export function releaseHold(context: Context, holdId: string, request: ChangeRequest): Promise<Answer> {
   return settling(context, holdId, request, async (account, _tx, hold) => {
     if (hold.status === 'captured') throw settledBefore(hold);
-    if (hold.status === 'open') account.releaseHold(hold, 'released');
+    if (hold.status === 'open') release(account, hold, 'released');
     return {
       success: true,
       holdId: hold.id,

@@ -48,9 +48,7 @@ export async function getUsageStatus(userId?: string): Promise<UsageData> {
   return readUsage(currentContext(), currentUser(userId));
 }
 
-export async function getUserCredits(
-  userId?: string,
-): Promise<{
+export async function getUserCredits(userId?: string): Promise<{
   credits: number;
   availableTokens: number;
   heldTokens: number;

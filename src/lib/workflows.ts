@@ -8,9 +8,15 @@ import { creditsOf } from '../domain/plans.ts';
 import { notFound } from '../errors.ts';
 import { withAccount } from '../store/account.ts';
 import { newUserRowId } from '../store/ids.ts';
-import { beginWorkflow, findWorkflow, finishWorkflow, insertWorkflow, type Workflow } from '../store/workflows.ts';
+import {
+  beginWorkflow,
+  findWorkflow,
+  finishWorkflow,
+  insertWorkflow,
+  type Workflow,
+} from '../store/workflows.ts';
 import { consumeInAccount, refundInAccount, tokensOf } from './credits.ts';
-import { accountOptions, type Answer, type ChangeRequest, once } from './requests.ts';
+import { type Answer, accountOptions, type ChangeRequest, once } from './requests.ts';
 
 export type WorkflowKind = 'code_generation' | 'code_review';
 
@@ -77,7 +83,11 @@ class WorkflowRefused extends Error {}
  * Runs one piece of work. It may run twice (a job can): only the first end counts.
  * @throws whatever the runner failed with, while attempts are left
  */
-export async function runWorkflow(context: Context, workflowId: string, attempt: { isLast: boolean }): Promise<void> {
+export async function runWorkflow(
+  context: Context,
+  workflowId: string,
+  attempt: { isLast: boolean },
+): Promise<void> {
   const workflow = await findWorkflow(context.pool, workflowId);
   if (!workflow || !(await beginWorkflow(context.pool, workflow))) return;
   let result: Record<string, unknown>;
@@ -96,7 +106,13 @@ function failWorkflow(context: Context, workflow: Workflow, error: string): Prom
   return withAccount(accountOptions(context), workflow.userId, async (account, tx) => {
     const end = { status: 'failed' as const, result: null, error, now: account.now };
     if (!(await finishWorkflow(tx, workflow, end))) return;
-    const request = { key: workflow.id, scope: 'workflow', hash: Buffer.alloc(0), requestId: null, actor: 'worker' };
+    const request = {
+      key: workflow.id,
+      scope: 'workflow',
+      hash: Buffer.alloc(0),
+      requestId: null,
+      actor: 'worker',
+    };
     await refundInAccount(account, tx, { seq: workflow.entrySeq, reason: `Work failed: ${error}`, request });
   });
 }
@@ -107,7 +123,8 @@ const RUNNER_TIMEOUT_MS = 30_000;
 async function callRunner({ config, clock }: Context, workflow: Workflow): Promise<Record<string, unknown>> {
   const { id, userId, kind, input } = workflow;
   const runner = config.workflowRunner;
-  if (!runner) return { message: `Ran ${kind} with the built-in runner.`, input, ranAt: clock.now().toISOString() };
+  if (!runner)
+    return { message: `Ran ${kind} with the built-in runner.`, input, ranAt: clock.now().toISOString() };
   const body = JSON.stringify({ workflowId: id, userId, kind, input });
   // Signed as Standard Webhooks 1.0.0, so that the host app verifies with any library; signatures use wall time.
   const signedAt = new Date();
