@@ -28,6 +28,17 @@ export class Clock {
     this.#heldAtMs = Math.max(atMs, this.nowMs());
   }
 
+  /** Runs something at the instant at which it was due, a little before now. */
+  at(atMs: number, run: () => void): void {
+    const held = this.#heldAtMs;
+    this.#heldAtMs = atMs;
+    try {
+      run();
+    } finally {
+      this.#heldAtMs = held;
+    }
+  }
+
   release(): void {
     if (this.#heldAtMs !== null) this.#offsetMs = this.#heldAtMs - this.wallClock();
     this.#heldAtMs = null;

@@ -124,6 +124,8 @@ export class Deliverer {
     const delivery = this.#waiting.get(deliveryId);
     if (delivery === undefined) return;
     this.#waiting.delete(deliveryId);
+    // Whoever deletes or disables an endpoint does not want what is still owed to it.
+    if (this.#world.state.webhookEndpoints.get(delivery.endpoint.id)?.status !== 'enabled') return;
     this.#queue.push(delivery);
     this.#planPump();
   }

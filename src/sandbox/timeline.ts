@@ -1,5 +1,6 @@
 import type { Deliverer } from './delivery.ts';
 import { runJob } from './engine/lifecycle.ts';
+import type { Job, JobKind } from './scheduler.ts';
 import type { World } from './world.ts';
 
 /** Runs what is due: by itself as wall time flows, or at once when somebody moves the clock. */
@@ -21,8 +22,11 @@ export class Timeline {
     const { clock, scheduler } = this.#world;
     if (clock.held) return;
     const now = clock.nowMs();
-    for (let job = scheduler.takeDue(now); job !== undefined; job = scheduler.takeDue(now))
-      this.#run(job.kind, job.id);
+    for (let job = scheduler.takeDue(now); job !== undefined; job = scheduler.takeDue(now)) this.#runAt(job);
+  }
+
+  #runAt({ atMs, kind, id }: Job): void {
+    this.#world.clock.at(atMs, () => this.#run(kind, id));
   }
 
   /** One move at a time; each instant's events are delivered (or given up) before the next instant comes. */
@@ -57,7 +61,7 @@ export class Timeline {
     }
   }
 
-  #run(kind: Parameters<typeof runJob>[1] | 'webhook_retries', id: string): void {
+  #run(kind: JobKind, id: string): void {
     try {
       if (kind === 'webhook_retries') this.#deliverer.retry(id);
       else runJob(this.#world, kind, id);

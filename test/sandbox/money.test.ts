@@ -186,3 +186,65 @@ test('ad-hoc invoices collect the pending items and pay as the CLI triggers do',
   const lines = await stripe.invoices.listLineItems(invoice.id);
   expect(lines.data[0]!.parent?.type).toBe('invoice_item_details');
 });
+
+test('a renewal that needs authentication is settled on the hosted invoice page', async () => {
+  const { stripe, receiver, control } = harness;
+  const { subscription, customer } = await subscribe(harness);
+  await control(`/customers/${customer}/payment`, { outcome: 'requires_action' });
+  const item = (await stripe.subscriptions.retrieve(subscription)).items.data[0]!;
+  await harness.advanceTo(isoOf(item.current_period_end + 3600));
+  expect(receiver.take()).toEqual(
+    expect.arrayContaining([
+      'payment_intent.requires_action',
+      'invoice.payment_failed',
+      'invoice.payment_action_required',
+    ]),
+  );
+  const [invoice] = (await stripe.invoices.list({ subscription, status: 'open' })).data;
+  const paid = await fetch(invoice!.hosted_invoice_url!, {
+    method: 'POST',
+    body: new URLSearchParams({ outcome: 'succeeds' }),
+  });
+  expect(await paid.text()).toContain('Status: paid');
+  expect((await stripe.subscriptions.retrieve(subscription)).status).toBe('active');
+});
+
+test('a subscription created incomplete becomes active when its payment is confirmed', async () => {
+  const { stripe } = harness;
+  const customer = await stripe.customers.create({});
+  const subscription = await stripe.subscriptions.create({
+    customer: customer.id,
+    items: [{ price: await harness.price('pro_monthly') }],
+    payment_behavior: 'default_incomplete',
+    expand: ['latest_invoice.confirmation_secret'],
+  });
+  expect(subscription).toMatchObject({
+    status: 'incomplete',
+    latest_invoice: { status: 'open', attempt_count: 0 },
+  });
+  const [intent] = (await stripe.paymentIntents.list({ customer: customer.id })).data;
+  expect(subscription.latest_invoice).toMatchObject({
+    confirmation_secret: { client_secret: intent!.client_secret },
+  });
+  await stripe.paymentIntents.confirm(intent!.id, { payment_method: 'pm_card_visa' });
+  expect((await stripe.subscriptions.retrieve(subscription.id)).status).toBe('active');
+});
+
+test('a one-off payment is finished on the page of the bank', async () => {
+  const { stripe } = harness;
+  const intent = await stripe.paymentIntents.create({
+    amount: 700,
+    currency: 'usd',
+    payment_method: 'pm_card_threeDSecure2Required',
+    confirm: true,
+    return_url: 'http://127.0.0.1:1/back',
+  });
+  const bank = intent.next_action?.redirect_to_url?.url ?? '';
+  const done = await fetch(bank, {
+    method: 'POST',
+    body: new URLSearchParams({ outcome: 'succeeds' }),
+    redirect: 'manual',
+  });
+  expect(done.headers.get('location')).toBe('http://127.0.0.1:1/back');
+  expect((await stripe.paymentIntents.retrieve(intent.id)).status).toBe('succeeded');
+});

@@ -105,6 +105,14 @@ export function defaultPayment(
   return undefined;
 }
 
+/** The open invoice that an intent is to pay. */
+export function invoiceOf(world: World, intent: PaymentIntent): Invoice | undefined {
+  for (const payment of world.state.invoicePayments.values())
+    if (payment.payment.payment_intent === intent.id && payment.status === 'open')
+      return world.state.invoices.get(payment.invoice);
+  return undefined;
+}
+
 export interface PayRequest {
   method?: string | null;
   onSession: boolean;

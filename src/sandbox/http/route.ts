@@ -1,4 +1,5 @@
 import type { z } from 'zod';
+import { invalid } from '../errors.ts';
 import type { World } from '../world.ts';
 import { validationError } from './validation.ts';
 
@@ -12,6 +13,16 @@ export interface Call<P> {
   path: string;
   /** The Stripe-Version header; the official CLI sends none and is treated leniently. */
   version: string | null;
+}
+
+/** Parameters that endive removed; a caller who names no version, as the official CLI, may still send them. */
+export function refuseRemoved<P extends object>(
+  params: P,
+  version: string | null,
+  name: keyof P & string,
+): void {
+  if (params[name] !== undefined && version?.endsWith('.endive') === true)
+    throw invalid(`Received unknown parameter: ${name}`, { code: 'parameter_unknown', param: name });
 }
 
 export interface Route {

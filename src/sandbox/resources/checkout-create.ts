@@ -2,6 +2,7 @@ import { DAY, HOUR } from '../calendar.ts';
 import { couponAmount } from '../engine/discounts.ts';
 import { invalid } from '../errors.ts';
 import { mergeMetadata } from '../http/params.ts';
+import { refuseRemoved } from '../http/route.ts';
 import { newId } from '../ids.ts';
 import type { CheckoutLineItem, CheckoutSession, Price } from '../wire.ts';
 import type { World } from '../world.ts';
@@ -71,12 +72,7 @@ function checkMode(params: CreateParams, items: readonly CheckoutLineItem[], ver
       code: 'parameter_missing',
       param: 'success_url',
     });
-  // Removed in endive; the official CLI names no version and still sends it (stripe.md A3, E1).
-  if (params.payment_method_types !== undefined && version?.endsWith('.endive') === true)
-    throw invalid('Received unknown parameter: payment_method_types', {
-      code: 'parameter_unknown',
-      param: 'payment_method_types',
-    });
+  refuseRemoved(params, version, 'payment_method_types');
 }
 
 function expiry(world: World, given: number | undefined): number {

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { cancelIntent, createIntent } from '../engine/intents.ts';
+import { attemptInvoice, invoiceOf } from '../engine/invoicing.ts';
 import { cardError, confirmIntent, payingMethod } from '../engine/payments.ts';
 import { invalid, missing } from '../errors.ts';
 import { page } from '../http/lists.ts';
@@ -15,13 +16,14 @@ import {
   text,
   timeRange,
 } from '../http/params.ts';
-import { type Route, route } from '../http/route.ts';
+import { type Route, refuseRemoved, route } from '../http/route.ts';
 import type { PaymentIntent } from '../wire.ts';
 import type { World } from '../world.ts';
 import { findCustomer } from './customers.ts';
 import { findPaymentMethod } from './payment-methods.ts';
 
 const createParams = z.strictObject({
+  allowed_payment_method_types: z.array(text).optional(),
   amount: positive,
   automatic_payment_methods: z
     .strictObject({ enabled: flag, allow_redirects: z.enum(['always', 'never']).optional() })
@@ -71,7 +73,7 @@ function create(world: World, params: z.output<typeof createParams>): PaymentInt
     metadata: mergeMetadata(null, params.metadata),
     setupFutureUsage: params.setup_future_usage ?? null,
     invoice: null,
-    methodTypes: params.payment_method_types,
+    methodTypes: params.allowed_payment_method_types ?? params.payment_method_types,
   });
   intent.receipt_email = params.receipt_email ?? null;
   if (method !== undefined)
@@ -91,8 +93,15 @@ function confirm(world: World, intent: PaymentIntent, params: z.output<typeof co
       ? undefined
       : findPaymentMethod(world, params.payment_method, 'payment_method').id;
   const chosen = intent.payment_method ?? given;
+  const method = chosen ?? payingMethod(world, intent.customer ?? '', null);
+  const invoice = invoiceOf(world, intent);
+  if (invoice !== undefined) {
+    const { outcome } = attemptInvoice(world, invoice, { method, onSession: true });
+    if (outcome !== 'succeeds' && outcome !== 'requires_action') throw cardError(intent, outcome);
+    return;
+  }
   const outcome = confirmIntent(world, intent, {
-    method: chosen ?? payingMethod(world, intent.customer ?? '', null),
+    method,
     onSession: params.off_session !== true,
     returnUrl: params.return_url ?? null,
   });
@@ -101,7 +110,10 @@ function confirm(world: World, intent: PaymentIntent, params: z.output<typeof co
 }
 
 export const paymentIntentRoutes: Route[] = [
-  route('POST', '/payment_intents', createParams, ({ world, params }) => create(world, params)),
+  route('POST', '/payment_intents', createParams, ({ world, params, version }) => {
+    refuseRemoved(params, version, 'payment_method_types');
+    return create(world, params);
+  }),
   route('GET', '/payment_intents', listParams, ({ world, params, path }) =>
     page(
       world.state.paymentIntents.values(),
