@@ -1,0 +1,117 @@
+/** A caller of Tollgate and of its sandbox, over HTTP like anybody else. */
+import { randomUUID } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
+import { z } from 'zod';
+import type { DevFile } from '../src/dev-home.ts';
+
+const usageSchema = z.object({
+  credits: z.number(),
+  availableTokens: z.number(),
+  totalTokens: z.number(),
+  totalTokensUsed: z.number(),
+  subscriptionTier: z.string(),
+  nextResetAt: z.string(),
+});
+export type Usage = z.infer<typeof usageSchema>;
+
+const entrySchema = z.object({ type: z.string(), tokens: z.number() });
+const pageSchema = z.object({ data: z.array(entrySchema), nextCursor: z.string().nullable() });
+
+export interface Response {
+  status: number;
+  body: Record<string, unknown>;
+}
+
+/** Webhooks are handled within milliseconds; this is when to give up on one. */
+const PATIENCE_MS = 20_000;
+const POLL_MS = 40;
+
+export class Client {
+  constructor(
+    private readonly dev: DevFile & { sandboxUrl: string },
+    readonly userId: string,
+  ) {}
+
+  async call(method: string, path: string, body?: object): Promise<Response> {
+    const headers = {
+      authorization: `Bearer ${this.dev.adminApiKey}`,
+      'content-type': 'application/json',
+      ...(method === 'POST' ? { 'idempotency-key': randomUUID() } : {}),
+    };
+    return send(method, `${this.dev.url}${path}`, headers, body);
+  }
+
+  sandbox(path: string, body: object = {}): Promise<Response> {
+    return send(
+      'POST',
+      `${this.dev.sandboxUrl}/_sandbox${path}`,
+      { 'content-type': 'application/json' },
+      body,
+    );
+  }
+
+  consume(credits: number): Promise<Response> {
+    return this.call('POST', '/v1/credits/consume', { userId: this.userId, credits });
+  }
+
+  billing(action: string, body: object = {}): Promise<Response> {
+    return this.call('POST', `/v1/billing/${action}`, { userId: this.userId, ...body });
+  }
+
+  /** Buys a plan or a pack on the hosted page. */
+  async checkout(offer: { plan: string } | { pack: string }): Promise<void> {
+    const { body } = await this.billing('checkout', offer);
+    await this.sandbox(`/checkout/${body.sessionId}/complete`);
+  }
+
+  /** How the customer's card behaves from now on. */
+  async card(outcome: 'succeeds' | 'card_declined'): Promise<void> {
+    const { body } = await this.call('GET', `/v1/users/${this.userId}`);
+    await this.sandbox(`/customers/${body.stripeCustomerId}/payment`, { outcome });
+  }
+
+  async days(days: number): Promise<void> {
+    await this.sandbox('/clock/advance', { seconds: Math.round(days * 86_400) });
+  }
+
+  async now(): Promise<Date> {
+    const response = await fetch(`${this.dev.sandboxUrl}/_sandbox/clock`);
+    return new Date(z.object({ now: z.string() }).parse(await response.json()).now);
+  }
+
+  async usage(): Promise<Usage> {
+    return usageSchema.parse((await this.call('GET', `/v1/users/${this.userId}/usage`)).body);
+  }
+
+  /** Waits until the usage is as expected, or returns the last one. */
+  async usageOnce(expected: { plan: string; credits: number }): Promise<Usage> {
+    for (let waitedMs = 0; ; waitedMs += POLL_MS) {
+      const usage = await this.usage();
+      const isThere = usage.credits === expected.credits && usage.subscriptionTier === expected.plan;
+      if (isThere || waitedMs > PATIENCE_MS) return usage;
+      await delay(POLL_MS);
+    }
+  }
+
+  /** Tokens by type of entry, over the whole ledger. */
+  async totals(): Promise<Record<string, number>> {
+    const totals: Record<string, number> = {};
+    for (let cursor = ''; ; ) {
+      const { body } = await this.call('GET', `/v1/users/${this.userId}/ledger?limit=100${cursor}`);
+      const page = pageSchema.parse(body);
+      for (const { type, tokens } of page.data) totals[type] = (totals[type] ?? 0) + tokens;
+      if (page.nextCursor === null) return totals;
+      cursor = `&cursor=${page.nextCursor}`;
+    }
+  }
+}
+
+async function send(
+  method: string,
+  url: string,
+  headers: Record<string, string>,
+  body?: object,
+): Promise<Response> {
+  const response = await fetch(url, { method, headers, ...(body ? { body: JSON.stringify(body) } : {}) });
+  return { status: response.status, body: z.record(z.string(), z.unknown()).parse(await response.json()) };
+}
