@@ -1,5 +1,9 @@
 // Makes a fresh clone ready and runs one of our commands: `npm start` and `npm test` need nothing but Node.
 // Only Node's own modules here, because it runs before `npm ci`.
+//
+// package.json says `exec node … || node …` for what runs long: npm starts a shell, and a shell that is not replaced
+// dies of the SIGTERM that npm passes on, while we live on behind npm's back (exit 143 at once, ports still taken).
+// Windows' shell has no `exec` and takes the second half.
 import { spawn } from 'node:child_process';
 import {
   existsSync,
@@ -17,6 +21,8 @@ import { fileURLToPath } from 'node:url';
 
 const NODE_MIN = [20, 19];
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
+const SIGNALS = ['SIGTERM', 'SIGINT'];
+const REPEAT_MS = 500;
 const VITEST = 'node_modules/vitest/vitest.mjs';
 
 /** What each command runs, and the line that says so. Those without a line may be read by other programs. */
@@ -72,19 +78,37 @@ async function step(what, command, commandArgs, shell = false) {
   if (code !== 0) stop(`${output.trim()}\n\n${what} failed; the reason is above.`);
 }
 
-/** The child's exit code, 128 + n if a signal ended it, as a shell reports it. Signals to us go to it. */
+/** The child's exit code; 128 + n if a signal ended it, as a shell reports it. Signals to us go to it. */
 async function ended(child) {
-  // Ctrl-C in a terminal reaches the whole group, so the child has it already, and twice may mean "at once".
-  const signals = process.stdin.isTTY ? ['SIGTERM'] : ['SIGTERM', 'SIGINT'];
-  const forward = (signal) => child.kill(signal);
-  const ignore = () => {};
-  for (const signal of ['SIGTERM', 'SIGINT']) process.on(signal, signals.includes(signal) ? forward : ignore);
+  const unlink = forwardSignals(child);
   const [code, signal] = await new Promise((resolve, reject) => {
     child.once('error', reject);
     child.once('close', (...result) => resolve(result));
   });
-  for (const each of ['SIGTERM', 'SIGINT']) process.removeAllListeners(each);
+  unlink();
   return code ?? 128 + constants.signals[signal];
+}
+
+function forwardSignals(child) {
+  const last = {};
+  const forward = (signal) => {
+    // Ctrl-C in a terminal reaches the whole group, so the child has it already, and twice may mean "at once". For the
+    // same reason a signal that comes both from the group and from npm is passed on once.
+    if (signal === 'SIGINT' && process.stdin.isTTY) return;
+    if (Date.now() - (last[signal] ?? 0) < REPEAT_MS) return;
+    last[signal] = Date.now();
+    child.kill(signal);
+  };
+  for (const signal of SIGNALS) process.on(signal, forward);
+  // npm killed by force cannot pass anything on; a service that outlived it would hold its ports.
+  const parent = process.ppid;
+  const watch = setInterval(() => {
+    if (process.env.npm_lifecycle_event && process.ppid !== parent) forward('SIGTERM');
+  }, REPEAT_MS);
+  return () => {
+    clearInterval(watch);
+    for (const signal of SIGNALS) process.off(signal, forward);
+  };
 }
 
 function checkNode() {

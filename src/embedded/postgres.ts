@@ -38,13 +38,16 @@ export interface EmbeddedPostgres {
 /** After a kill -9 of the server alone its sessions need a moment to notice and let go of the shared memory. */
 const RETRY_MS_MAX = 10_000;
 
+/** A restart may overlap with the end of the run before, which finishes its requests first. */
+const HANDOVER_MS_MAX = 5_000;
+
 export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): Promise<EmbeddedPostgres> {
   const onLog = options.onLog ?? (() => undefined);
   const durable = options.durable ?? true;
   const user = serverUser();
   const folder = placeFolder(options.dataDir, user, onLog);
   const bin = await locateBinaries(user, onLog);
-  const instance = claim(folder, options.port);
+  const instance = await claim(folder, options.port, onLog);
   await ensureCluster(folder, bin, user, { password: instance.password, durable });
   await clearLeftover(join(folder, 'data'));
   const child = await startOnFreePort(bin, user, { folder, durable, instance, onLog });
@@ -52,16 +55,34 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
   return control(child, { bin, user, folder, instance, onLog });
 }
 
-/** Takes the folder for this process, unless another one is using it. */
-function claim(folder: string, port: number | undefined): Instance {
+/** The process that uses the folder's database; undefined if nobody does, or only a server left behind. */
+function holder(folder: string): number | undefined {
   const data = join(folder, 'data');
-  const saved = readInstance(folder);
   const running = readPidFile(data)?.pid;
-  if (saved !== undefined && running !== undefined && isPostmasterOf(data, running) && isAlive(saved.owner)) {
+  if (running === undefined || !isPostmasterOf(data, running)) return undefined;
+  const owner = readInstance(folder)?.owner;
+  return owner !== undefined && isAlive(owner) ? owner : undefined;
+}
+
+/** Takes the folder for this process, unless another one is using it and goes on to. */
+async function claim(
+  folder: string,
+  port: number | undefined,
+  onLog: (line: string) => void,
+): Promise<Instance> {
+  const data = join(folder, 'data');
+  const owner = holder(folder);
+  if (owner !== undefined && owner !== process.pid) {
+    onLog(`the database in ${folder} is in use by process ${owner}; waiting for that one to stop`);
+    const deadline = Date.now() + HANDOVER_MS_MAX;
+    while (holder(folder) !== undefined && Date.now() < deadline) await delay(100);
+  }
+  if (holder(folder) !== undefined) {
     throw new Error(
-      `The database in ${folder} is in use by process ${saved.owner}. Stop that one, or give this one a folder of its own (TOLLGATE_HOME).`,
+      `The database in ${folder} is in use by process ${owner}. Stop that one, or give this one a folder of its own (TOLLGATE_HOME).`,
     );
   }
+  const saved = readInstance(folder);
   if (saved === undefined && existsSync(data)) {
     throw new Error(
       `${join(folder, 'instance.json')} is missing, and with it the database's password. Bring it back, or start afresh by moving ${folder} away.`,
