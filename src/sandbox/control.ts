@@ -54,17 +54,19 @@ const billing = z.strictObject({
 });
 
 /** A refusal of the control API: names the field, changes nothing. */
-export class ControlError extends StripeError {}
+function refusal(field: string, reason: string): StripeError {
+  return new StripeError(400, 'invalid_request_error', `${field}: ${reason}`, {
+    code: 'invalid_body',
+    param: field,
+  });
+}
 
 function parse<S extends z.ZodType>(schema: S, body: unknown): z.output<S> {
   const parsed = schema.safeParse(body);
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0];
   const field = issue?.code === 'unrecognized_keys' ? (issue.keys[0] ?? '') : (issue?.path.join('.') ?? '');
-  throw new ControlError(400, 'invalid_request_error', `${field || 'body'}: ${issue?.message ?? 'invalid'}`, {
-    code: 'invalid_body',
-    param: field,
-  });
+  throw refusal(field || 'body', issue?.message ?? 'invalid');
 }
 
 type Handler = (context: ControlContext, id: string, body: unknown) => object | Promise<object>;
@@ -78,10 +80,8 @@ async function advanceClock(context: ControlContext, _id: string, body: unknown)
   const { world, deliverer } = context;
   const now = world.clock.nowMs();
   const target = to === undefined ? now + (seconds ?? 0) * 1000 : Date.parse(to);
-  if (target < now)
-    throw new ControlError(400, 'invalid_request_error', 'to: lies in the past', { param: 'to' });
-  if (target - now > MAX_ADVANCE_SECONDS * 1000)
-    throw new ControlError(400, 'invalid_request_error', 'to: is more than 20 years away', { param: 'to' });
+  if (target < now) throw refusal('to', 'lies in the past');
+  if (target - now > MAX_ADVANCE_SECONDS * 1000) throw refusal('to', 'is more than 20 years away');
   await context.timeline.advanceTo(target);
   return { ...clockView(context), ...deliverer.totals };
 }
@@ -183,10 +183,7 @@ function jsonBody(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {
-    throw new ControlError(400, 'invalid_request_error', 'body: is not JSON', {
-      code: 'invalid_body',
-      param: '',
-    });
+    throw refusal('body', 'is not JSON');
   }
 }
 

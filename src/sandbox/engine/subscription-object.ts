@@ -30,6 +30,10 @@ export interface NewSubscription {
   coupons: Coupon[];
   paymentBehavior: PaymentBehavior;
   collectionMethod?: 'charge_automatically' | 'send_invoice';
+  paymentSettings?: {
+    payment_method_types?: string[] | undefined;
+    save_default_payment_method?: 'off' | 'on_subscription' | undefined;
+  };
   /** One-time prices of a Checkout session go on the first invoice. */
   extras?: NewItem[];
   onSession: boolean;
@@ -144,8 +148,8 @@ export function buildSubscription(
     metadata: request.metadata,
     payment_settings: {
       payment_method_options: null,
-      payment_method_types: null,
-      save_default_payment_method: 'off',
+      payment_method_types: request.paymentSettings?.payment_method_types ?? null,
+      save_default_payment_method: request.paymentSettings?.save_default_payment_method ?? 'off',
     },
     plan: first?.plan ?? null,
     quantity: first?.quantity ?? null,

@@ -148,8 +148,8 @@ export async function handleApi(
     'Stripe-Version': version ?? API_VERSION,
     ...(idempotencyKey === null ? {} : { 'Idempotency-Key': idempotencyKey, 'Original-Request': request.id }),
   };
+  const body = await readBody(message);
   try {
-    const body = await readBody(message);
     authenticate(message.headers.authorization);
     // The SDK sends DELETE parameters in the query, the CLI in the body.
     request.raw = { ...decodeForm(url.search.slice(1)), ...decodeForm(body) };

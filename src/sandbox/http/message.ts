@@ -1,8 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { StripeError } from '../errors.ts';
 
 const BODY_LIMIT = 1_000_000;
-
-export class BodyTooLarge extends Error {}
 
 export async function readBody(request: IncomingMessage): Promise<string> {
   const chunks: Buffer[] = [];
@@ -10,9 +9,11 @@ export async function readBody(request: IncomingMessage): Promise<string> {
   for await (const chunk of request) {
     const bytes = Buffer.from(chunk as Uint8Array);
     size += bytes.length;
-    if (size > BODY_LIMIT) throw new BodyTooLarge('The request body is too large.');
-    chunks.push(bytes);
+    // The rest is read but not kept: a client that is still sending would not see an answer.
+    if (size <= BODY_LIMIT) chunks.push(bytes);
   }
+  if (size > BODY_LIMIT)
+    throw new StripeError(413, 'invalid_request_error', 'The request body is too large.');
   return Buffer.concat(chunks).toString('utf8');
 }
 

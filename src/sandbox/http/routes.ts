@@ -43,7 +43,17 @@ export function findRoute(method: string, path: string): { route: Route; ids: st
   for (const route of ROUTES) {
     if (route.method !== method) continue;
     const match = route.pattern.exec(path);
-    if (match !== null) return { route, ids: match.slice(1).map(decodeURIComponent) };
+    if (match !== null) return { route, ids: match.slice(1).map(unescaped) };
   }
   return undefined;
+}
+
+/** An id that is no valid escape names nothing; it must not be a fault of the server. */
+function unescaped(id: string): string {
+  try {
+    return decodeURIComponent(id);
+  } catch (error) {
+    if (error instanceof URIError) return id;
+    throw error;
+  }
 }

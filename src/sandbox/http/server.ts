@@ -4,7 +4,7 @@ import { StripeError } from '../errors.ts';
 import { pageAnswer } from '../pages/route.ts';
 import { type ApiContext, handleApi } from './api.ts';
 import { decodeForm } from './form.ts';
-import { BodyTooLarge, readBody, send, sendJson } from './message.ts';
+import { readBody, send, sendJson } from './message.ts';
 
 const CONTROL = '/_sandbox';
 
@@ -44,7 +44,6 @@ function sendError(context: ApiContext, response: ServerResponse, error: unknown
   }
   if (error instanceof StripeError)
     sendJson(response, error.status, { error: { ...error.details, message: error.message } });
-  else if (error instanceof BodyTooLarge) sendJson(response, 413, { error: { message: error.message } });
   else {
     context.onError(error);
     sendJson(response, 500, { error: { message: 'The sandbox failed; see the host log.' } });
@@ -61,6 +60,9 @@ export function requestListener(api: ApiContext, controls: ControlContext) {
       await handleApi(api, message, response, url);
   };
   return (message: IncomingMessage, response: ServerResponse): void => {
-    handle(message, response).catch((error: unknown) => sendError(api, response, error));
+    handle(message, response).catch((error: unknown) => {
+      // A client that hung up before its request was complete is neither to be answered nor a fault of ours.
+      if (message.complete) sendError(api, response, error);
+    });
   };
 }

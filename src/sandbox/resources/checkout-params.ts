@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { flag, integer, metadata, positive, text } from '../http/params.ts';
 import { priceDataParams } from './price-params.ts';
-import { trialSettings } from './subscription-params.ts';
+import { noAutomaticTax, trialSettings } from './subscription-params.ts';
 
 const productData = z.strictObject({
   name: text,
@@ -24,7 +24,7 @@ const lineItem = z.strictObject({
 });
 
 const subscriptionData = z.strictObject({
-  billing_mode: z.strictObject({ type: z.enum(['classic', 'flexible']) }).optional(),
+  billing_mode: z.strictObject({ type: z.enum(['flexible']) }).optional(),
   description: text.optional(),
   metadata: metadata.optional(),
   proration_behavior: z.enum(['create_prorations', 'none']).optional(),
@@ -44,7 +44,7 @@ const paymentIntentData = z.strictObject({
 export const createParams = z.strictObject({
   allow_promotion_codes: flag.optional(),
   allowed_payment_method_types: z.array(text).optional(),
-  automatic_tax: z.strictObject({ enabled: flag }).optional(),
+  automatic_tax: noAutomaticTax.optional(),
   billing_address_collection: z.enum(['auto', 'required']).optional(),
   cancel_url: text.optional(),
   client_reference_id: z.string().max(200).optional(),

@@ -17,7 +17,12 @@ import { type Route, route } from '../http/route.ts';
 import { newId, randomText } from '../ids.ts';
 import type { Customer } from '../wire.ts';
 import type { World } from '../world.ts';
-import { attachPaymentMethod, findPaymentMethod } from './payment-methods.ts';
+import {
+  attachPaymentMethod,
+  cardByName,
+  createPaymentMethod,
+  findPaymentMethod,
+} from './payment-methods.ts';
 
 const clearable = z.union([unset, text]).optional();
 
@@ -37,10 +42,9 @@ const fields = {
   phone: clearable,
   preferred_locales: z.array(text).optional(),
   shipping: z.union([unset, z.strictObject({ address, name: text, phone: text.optional() })]).optional(),
-  source: text.optional(),
   tax_exempt: z.enum(['none', 'exempt', 'reverse']).optional(),
 };
-const createParams = z.strictObject({ ...fields, payment_method: text.optional() });
+const createParams = z.strictObject({ ...fields, payment_method: text.optional(), source: text.optional() });
 const updateParams = z.strictObject(fields);
 const listParams = z.strictObject({
   ...pageParams,
@@ -140,6 +144,15 @@ function defaultMethod(world: World, customer: Customer, id: string | null): str
   return method.id;
 }
 
+/** The older way to give a customer a card; here it becomes the default payment method. */
+function useToken(world: World, customer: Customer, token: string): void {
+  const method = createPaymentMethod(world, cardByName(token));
+  customer.invoice_settings = {
+    ...customer.invoice_settings,
+    default_payment_method: attachPaymentMethod(world, method.id, customer.id).id,
+  };
+}
+
 /** Deleting a customer cancels its subscriptions, an event each (stripe.md A3). */
 function deleteCustomer(world: World, customer: Customer): object {
   for (const subscription of world.state.subscriptions.values())
@@ -153,9 +166,10 @@ function deleteCustomer(world: World, customer: Customer): object {
 
 export const customerRoutes: Route[] = [
   route('POST', '/customers', createParams, ({ world, params }) => {
-    const { payment_method: method, ...rest } = params;
+    const { payment_method: method, source, ...rest } = params;
     const customer = createCustomer(world, { email: params.email ?? null, name: params.name ?? null });
     const attached = method === undefined ? null : attachPaymentMethod(world, method, customer.id);
+    if (source !== undefined) useToken(world, customer, source);
     // The CLI names the same pm_card_… twice: to attach it, and as the default.
     const settings = rest.invoice_settings;
     if (attached !== null && settings?.default_payment_method === method)

@@ -10,6 +10,9 @@ export const discountParams = z.union([
     z.strictObject({ coupon: text.optional(), promotion_code: text.optional(), discount: text.optional() }),
   ),
 ]);
+/** What this sandbox cannot do it refuses rather than ignores. */
+export const noAutomaticTax = z.strictObject({ enabled: z.enum(['false']) });
+
 const trialEnd = z.strictObject({ missing_payment_method: z.enum(['cancel', 'create_invoice', 'pause']) });
 
 export const trialSettings = z.strictObject({

@@ -28,7 +28,7 @@ import {
   updateParams,
   updateSubscription,
 } from './subscription-changes.ts';
-import { couponsOf, discountParams, trialSettings } from './subscription-params.ts';
+import { couponsOf, discountParams, noAutomaticTax, trialSettings } from './subscription-params.ts';
 
 export const priceData = z.strictObject({ ...priceDataParams, product: text });
 
@@ -38,14 +38,12 @@ const createItem = z.strictObject({
   price: text.optional(),
   price_data: priceData.optional(),
   quantity: positive.optional(),
-  tax_rates: z.array(text).optional(),
 });
 
 const createParams = z.strictObject({
-  automatic_tax: z.strictObject({ enabled: flag }).optional(),
-  backdate_start_date: integer.optional(),
+  automatic_tax: noAutomaticTax.optional(),
   billing_cycle_anchor: integer.optional(),
-  billing_mode: z.strictObject({ type: z.enum(['classic', 'flexible']) }).optional(),
+  billing_mode: z.strictObject({ type: z.enum(['flexible']) }).optional(),
   cancel_at: integer.optional(),
   cancel_at_period_end: flag.optional(),
   collection_method: z.enum(['charge_automatically', 'send_invoice']).optional(),
@@ -140,6 +138,7 @@ function create(world: World, params: z.output<typeof createParams>): Subscripti
     coupons: couponsOf(world, params.discounts ?? []),
     paymentBehavior: params.payment_behavior ?? 'allow_incomplete',
     collectionMethod: params.collection_method ?? 'charge_automatically',
+    ...(params.payment_settings === undefined ? {} : { paymentSettings: params.payment_settings }),
     onSession: params.off_session !== true,
   }).subscription;
 }
