@@ -1,0 +1,123 @@
+/** Turns the route table into Express routes: authenticate, read the body, validate, run, answer. */
+import express, { type Express, type Request, type RequestHandler, type Response } from 'express';
+import type { Context } from '../context.ts';
+import { TollgateError } from '../errors.ts';
+import { runAs } from '../lib/current.ts';
+import type { Authenticator } from './auth.ts';
+import { actorOf, changeRequest } from './idempotency.ts';
+import { writeError } from './problem.ts';
+import type { Lifecycle, Method, Principal, Route, RouteAnswer, RouteInput } from './route.ts';
+import { hasBody, refuseOtherMediaType, validated, validatedBody } from './validation.ts';
+
+const JSON_BODY_MAX = '100kb';
+const RAW_BODY_MAX = '2mb';
+
+const readJson = promised(express.json({ limit: JSON_BODY_MAX, strict: false, type: () => true }));
+const readRaw = promised(express.raw({ limit: RAW_BODY_MAX, type: () => true }));
+
+function promised(handler: RequestHandler) {
+  return (request: Request, response: Response): Promise<void> =>
+    new Promise((resolve, reject) => {
+      handler(request, response, (error?: unknown) => (error ? reject(error) : resolve()));
+    });
+}
+
+export interface Service {
+  context: Context;
+  authenticator: Authenticator;
+  lifecycle: Lifecycle;
+}
+
+/** One Express route per path, so that a known path can say which methods it has. */
+export function mountRoutes(app: Express, service: Service, routes: readonly Route[]): void {
+  const byPath = groupByPath(routes);
+  for (const [path, group] of byPath) {
+    const mounted = app.route(expressPath(path));
+    for (const route of group) mounted[route.method](handle(service, route));
+    mounted.all(
+      otherMethod(
+        service.context,
+        group.map(({ method }) => method),
+      ),
+    );
+  }
+}
+
+function groupByPath(routes: readonly Route[]): Map<string, Route[]> {
+  const groups = new Map<string, Route[]>();
+  for (const route of routes) groups.set(route.path, [...(groups.get(route.path) ?? []), route]);
+  return groups;
+}
+
+export function expressPath(path: string): string {
+  return path.replace(/\{(\w+)\}/g, ':$1');
+}
+
+/** For the methods that a path does not have; and OPTIONS, which asks for those that it has. */
+export function otherMethod(context: Context, methods: readonly Method[]): RequestHandler {
+  const named = methods.flatMap((method) => (method === 'get' ? ['GET', 'HEAD'] : [method.toUpperCase()]));
+  const allowed = [...named, 'OPTIONS'].join(', ');
+  return (request, response) => {
+    response.set('Allow', allowed);
+    if (request.method === 'OPTIONS') {
+      response.status(204).end();
+      return;
+    }
+    const error = new TollgateError(
+      'method_not_allowed',
+      `${request.method} is not possible here; ${allowed} are.`,
+    );
+    writeError(context, request, response, error);
+  };
+}
+
+function handle(service: Service, route: Route): RequestHandler {
+  return async (request, response) => {
+    try {
+      const principal = await service.authenticator.authenticate(route.auth, request, response);
+      await readBody(route, request, response);
+      const input = inputOf(service, route, request, principal);
+      const run = () => route.handler(service.context, input);
+      // The seed's functions find the user of the request there.
+      const answer = await (principal.kind === 'user' ? runAs(service.context, principal.id, run) : run());
+      writeAnswer(response, answer);
+    } catch (error) {
+      writeError(service.context, request, response, error);
+    }
+  };
+}
+
+/** Only after authentication, so that strangers make nobody parse what they send. */
+async function readBody(route: Route, request: Request, response: Response): Promise<void> {
+  if (route.method !== 'post' || !hasBody(request)) return;
+  if (route.rawBody) return readRaw(request, response);
+  refuseOtherMediaType(request);
+  await readJson(request, response);
+}
+
+function inputOf(service: Service, route: Route, request: Request, principal: Principal): RouteInput {
+  const bytes: unknown = request.body;
+  return {
+    params: validated(route.params, 'params', request.params),
+    query: validated(route.query, 'query', request.query),
+    body: route.method === 'post' && !route.rawBody ? validatedBody(route.body, request) : {},
+    principal,
+    change: route.idempotency === 'none' ? NO_CHANGE : changeRequest(route, request, principal),
+    requestId: String(request.id),
+    actor: actorOf(principal),
+    lifecycle: service.lifecycle,
+    rawBody: Buffer.isBuffer(bytes) ? bytes : Buffer.alloc(0),
+    header: (name) => request.get(name),
+  };
+}
+
+/** For routes that change nothing, or whose repetition has no second effect by itself. */
+const NO_CHANGE = { key: '', scope: '', hash: Buffer.alloc(0), requestId: null, actor: '' };
+
+function writeAnswer(response: Response, answer: RouteAnswer): void {
+  response.set('Cache-Control', 'no-store');
+  if (answer.replayed) response.set('Idempotent-Replayed', 'true');
+  response.status(answer.status);
+  if (answer.body === undefined) response.end();
+  else response.json(answer.body);
+}
