@@ -252,3 +252,20 @@ test('deleting a customer ends its subscriptions and leaves a tombstone', async 
   expect(await stripe.customers.retrieve(customer)).toMatchObject({ deleted: true });
   expect((await stripe.subscriptions.retrieve(subscription)).status).toBe('canceled');
 });
+
+test('a paused collection makes invoices that nobody pays, and the status stays', async () => {
+  const { stripe } = harness;
+  const { subscription } = await subscribe(harness);
+  for (const [behavior, status] of [
+    ['void', 'void'],
+    ['mark_uncollectible', 'uncollectible'],
+    ['keep_as_draft', 'draft'],
+  ] as const) {
+    await stripe.subscriptions.update(subscription, { pause_collection: { behavior } });
+    const { current_period_end: end } = await itemOf(subscription);
+    await harness.advanceTo(isoOf(end + 2 * 3600));
+    const [invoice] = (await stripe.invoices.list({ subscription })).data;
+    expect(invoice).toMatchObject({ billing_reason: 'subscription_cycle', status });
+    expect((await stripe.subscriptions.retrieve(subscription)).status).toBe('active');
+  }
+});

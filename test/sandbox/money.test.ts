@@ -248,3 +248,16 @@ test('a one-off payment is finished on the page of the bank', async () => {
   expect(done.headers.get('location')).toBe('http://127.0.0.1:1/back');
   expect((await stripe.paymentIntents.retrieve(intent.id)).status).toBe('succeeded');
 });
+
+test('a coupon for one invoice does not touch the renewal', async () => {
+  const { stripe } = harness;
+  const coupon = await stripe.coupons.create({ percent_off: 50, duration: 'once' });
+  const { subscription, session } = await subscribe(harness, 'pro_monthly', {
+    discounts: [{ coupon: coupon.id }],
+  });
+  expect(session).toMatchObject({ amount_total: 1000, total_details: { amount_discount: 1000 } });
+  const item = (await stripe.subscriptions.retrieve(subscription)).items.data[0]!;
+  await harness.advanceTo(isoOf(item.current_period_end + 3600));
+  const invoices = await stripe.invoices.list({ subscription });
+  expect(invoices.data.map((invoice) => invoice.amount_paid)).toEqual([2000, 1000]);
+});

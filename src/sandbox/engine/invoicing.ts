@@ -204,7 +204,7 @@ export function voidInvoice(world: World, invoice: Invoice): void {
 export function markUncollectible(
   world: World,
   invoice: Invoice,
-  reason: 'user_forgiven' | 'max_payment_attempts' | 'subscription_canceled',
+  reason: 'user_forgiven' | 'subscription_paused',
 ): void {
   if (invoice.status !== 'open') throw invalid('You can only mark open invoices as uncollectible.');
   Object.assign(invoice, {
@@ -220,5 +220,10 @@ export function markUncollectible(
 /** What falls due an hour after a draft: finalize and collect. */
 export function finalizeAndCollect(world: World, invoice: Invoice): void {
   finalizeInvoice(world, invoice);
-  if (invoice.status === 'open') attemptInvoice(world, invoice, { onSession: false });
+  if (invoice.status !== 'open') return;
+  // A paused collection still makes invoices, but nobody is to pay them.
+  const pause = subscriptionOf(world, invoice)?.pause_collection?.behavior;
+  if (pause === 'void') voidInvoice(world, invoice);
+  else if (pause === 'mark_uncollectible') markUncollectible(world, invoice, 'subscription_paused');
+  else attemptInvoice(world, invoice, { onSession: false });
 }

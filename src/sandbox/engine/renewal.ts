@@ -64,11 +64,8 @@ function cycleInvoice(
     periodStart: before,
     periodEnd: Math.min(...renewed.map((item) => item.current_period_start)),
     // An unpaid subscription's invoices stay drafts until the debt is settled (stripe.md B3).
-    autoAdvance: collect && subscription.pause_collection === null,
-    discounts: subscription.discounts.filter((id) => {
-      const end = world.state.discounts.get(id)?.end ?? null;
-      return end === null || end > world.now();
-    }),
+    autoAdvance: collect && subscription.pause_collection?.behavior !== 'keep_as_draft',
+    discounts: subscription.discounts.filter((id) => stillApplies(world, id)),
   });
   world.update('customer.subscription.updated', subscription, {
     items: { ...subscription.items, data },
@@ -76,6 +73,14 @@ function cycleInvoice(
     ...(trialEnds ? { status: 'active' as const } : {}),
   });
   announceDraft(world, invoice);
+}
+
+/** A `once` coupon was used up by the first invoice, a `repeating` one ends on its day. */
+function stillApplies(world: World, discountId: string): boolean {
+  const discount = world.state.discounts.get(discountId);
+  const coupon = world.state.coupons.get(discount?.source.coupon ?? '');
+  if (discount === undefined || coupon?.duration === 'once') return false;
+  return discount.end === null || discount.end > world.now();
 }
 
 /** Without a way to pay, a trial ends as its settings say. */
