@@ -115,11 +115,19 @@ export async function stopServer(child: ChildProcess, bin: Binaries, folder: str
   clearTimeout(quit);
 }
 
+/** A server that is stopping takes its file away between any look and the read. */
+function readIfThere(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return '';
+    throw error;
+  }
+}
+
 /** The pid in `postmaster.pid`, and whether that server says it is ready (its 8th line, which pg_ctl reads too). */
 export function readPidFile(data: string): { pid: number; ready: boolean } | undefined {
-  const file = join(data, 'postmaster.pid');
-  if (!existsSync(file)) return undefined;
-  const lines = readFileSync(file, 'utf8').split('\n');
+  const lines = readIfThere(join(data, 'postmaster.pid')).split('\n');
   const pid = Math.abs(Number(lines[0]));
   return Number.isInteger(pid) && pid > 0 ? { pid, ready: lines[7]?.trim() === 'ready' } : undefined;
 }
