@@ -40,12 +40,12 @@ export async function receiveEvent(
   event: EventPointer,
   { origin, now }: { origin: 'webhook' | 'backfill'; now: Date },
 ): Promise<{ isNew: boolean; isUnhandled: boolean }> {
-  const { rows } = await db.query<{ deliveries: number; status: StripeEventStatus }>(
+  const { rows } = await db.query<{ isNew: boolean; status: StripeEventStatus }>(
     `insert into stripe_events (id, type, api_version, livemode, object_id, customer_id, origin, next_attempt_at,
        created_at, received_at)
      values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $8)
      on conflict (id) do update set deliveries = stripe_events.deliveries + (case when $7 = 'webhook' then 1 else 0 end)
-     returning deliveries, status`,
+     returning xmax = 0 as "isNew", status`,
     [
       event.id,
       event.type,
@@ -60,7 +60,7 @@ export async function receiveEvent(
   );
   const row = rows[0];
   if (!row) throw new Error(`The inbox did not take event ${event.id}.`);
-  return { isNew: row.deliveries === 1, isUnhandled: row.status === 'pending' || row.status === 'parked' };
+  return { isNew: row.isNew, isUnhandled: row.status === 'pending' || row.status === 'parked' };
 }
 
 export async function findEvent(db: Queryable, id: string): Promise<InboxRow | undefined> {

@@ -147,3 +147,12 @@ export async function bindCustomer(
   }
   return bound ?? '';
 }
+
+/** Forgets a customer that is gone from Stripe, so that its user can have another. */
+export async function unbindCustomer(tx: Queryable, userId: string, customerId: string): Promise<void> {
+  await tx.query(`delete from stripe_customers where id = $1 and user_id = $2`, [customerId, userId]);
+  await tx.query(
+    `update users set stripe_customer_id = null where bucket = $1 and id = $2 and stripe_customer_id = $3`,
+    [bucketOf(userId), userId, customerId],
+  );
+}

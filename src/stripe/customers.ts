@@ -1,9 +1,10 @@
 /** Which user a Stripe customer is. Bound when we make the customer; found by our own metadata if that was cut off. */
+import { createHash } from 'node:crypto';
 import type { Context } from '../context.ts';
 import { unparkCustomer } from '../store/inbox.ts';
-import { bindCustomer, findUserOfCustomer } from '../store/subscriptions.ts';
+import { bindCustomer, findUserOfCustomer, unbindCustomer } from '../store/subscriptions.ts';
 import { inTransaction } from '../store/transaction.ts';
-import { findUser } from '../store/users.ts';
+import { findProfile, findUser } from '../store/users.ts';
 import { isMissing } from './client.ts';
 import { type CustomerShape, parseCustomer, type SessionShape, USER_METADATA } from './shapes.ts';
 
@@ -74,4 +75,37 @@ export async function bind(
     context.jobs.wake({ name: 'handle-stripe-event', eventId });
   }
   return bound;
+}
+
+/**
+ * The user's Stripe customer, made once and bound before anything is sold to it. One that is gone from Stripe (deleted
+ * there, or a sandbox that has forgotten) makes room for a new one.
+ */
+export async function ensureCustomer(context: Context, userId: string): Promise<string> {
+  const { pool, stripe, db } = context;
+  const bound = (await findUser(pool, userId))?.stripeCustomerId ?? null;
+  if (bound !== null) {
+    const customer = await fetchCustomer(context, bound);
+    if (customer && !customer.isDeleted) return bound;
+    await inTransaction(pool, (tx) => unbindCustomer(tx, userId, bound));
+  }
+  const hash = createHash('sha256')
+    .update(`${userId} ${bound ?? ''}`)
+    .digest('hex')
+    .slice(0, 40);
+  // Without the profile: Stripe refuses a repeated key with other content, and a profile may change in between.
+  const made = await stripe.customers.create(
+    { metadata: { [USER_METADATA]: userId } },
+    { idempotencyKey: `tollgate:customer:${hash}` },
+  );
+  if ((await bind(context, userId, made.id)) !== userId) {
+    // Another request has bound its own meanwhile.
+    const winner = (await findUser(pool, userId))?.stripeCustomerId;
+    if (winner) return winner;
+    throw new Error(`Customer ${made.id} could not be bound.`);
+  }
+  const { email, name } = await findProfile(db, userId);
+  const profile = { ...(email === null ? {} : { email }), ...(name === null ? {} : { name }) };
+  if (Object.keys(profile).length > 0) await stripe.customers.update(made.id, profile);
+  return made.id;
 }

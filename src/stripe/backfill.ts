@@ -1,0 +1,51 @@
+/** Events that were never delivered: read from Stripe's own list into the same inbox. And rows that nobody woke. */
+import type { Context } from '../context.ts';
+import { type EventPointer, listDueEvents, readCursor, writeCursor } from '../store/inbox.ts';
+import { HANDLED_EVENT_TYPES } from './sync.ts';
+import { pointerOf, storeEvent } from './webhook.ts';
+
+const CURSOR = 'stripe-events';
+const MINUTE_MS = 60_000;
+/** Events may appear in the list a little late and share a second: the last stretch is read again. */
+const OVERLAP_MS = 15 * MINUTE_MS;
+/** On the first run: as long as Stripe goes on delivering by itself (https://docs.stripe.com/webhooks#retries). */
+const FIRST_REACH_MS = 3 * 24 * 60 * MINUTE_MS;
+const SWEEP_LIMIT = 500;
+
+/**
+ * Takes in what Stripe lists since the cursor, oldest first.
+ * @param since instead of the cursor; Stripe lists 30 days (https://docs.stripe.com/api/events/list)
+ * @returns how many were listed, and how many of them were new
+ */
+export async function backfillEvents(
+  context: Context,
+  since?: Date,
+): Promise<{ received: number; added: number }> {
+  const { pool, stripe, clock } = context;
+  const cursor = await readCursor(pool, CURSOR);
+  const start = cursor ? cursor.getTime() - OVERLAP_MS : clock.now().getTime() - FIRST_REACH_MS;
+  const gte = Math.floor((since?.getTime() ?? start) / 1000);
+  const pointers: EventPointer[] = [];
+  const list = stripe.events.list({ types: [...HANDLED_EVENT_TYPES], created: { gte }, limit: 100 });
+  for await (const event of list) {
+    const pointer = pointerOf(event);
+    if (pointer) pointers.push(pointer);
+    else
+      context.log.error(
+        { alert: 'unreadable_event', eventId: event.id },
+        'Stripe lists an event we cannot read',
+      );
+  }
+  let added = 0;
+  for (const pointer of pointers.reverse()) if (await storeEvent(context, pointer, 'backfill')) added += 1;
+  const newest = pointers.at(-1);
+  if (newest) await writeCursor(pool, CURSOR, newest.createdAt);
+  return { received: pointers.length, added };
+}
+
+/** Wakes every event whose next attempt is due. @returns how many */
+export async function sweepInbox(context: Context): Promise<number> {
+  const due = await listDueEvents(context.pool, { now: context.clock.now(), limit: SWEEP_LIMIT });
+  for (const eventId of due) context.jobs.wake({ name: 'handle-stripe-event', eventId });
+  return due.length;
+}

@@ -1,0 +1,69 @@
+/** Job name → one call into src. Every one may run twice to its end. */
+import type { Context } from '../src/context.ts';
+import { accountOptions } from '../src/lib/requests.ts';
+import { runWorkflow } from '../src/lib/workflows.ts';
+import { type JobRun, payloadSchemas } from '../src/queue.ts';
+import { withAccount } from '../src/store/account.ts';
+import { listDueUsers, listLapsedUsers } from '../src/store/users.ts';
+import { listUnfinishedWorkflows } from '../src/store/workflows.ts';
+import { backfillEvents, sweepInbox } from '../src/stripe/backfill.ts';
+import { handleStripeEvent } from '../src/stripe/sync.ts';
+import { isScheduled, type ScheduledJob } from './schedule.ts';
+
+const PAGE = 200;
+/** An unfinished workflow of this age may have lost its job between commit and queue. */
+const LOST_AFTER_MS = 60_000;
+
+/** @throws what the work failed with, and ZodError for a payload that no code of ours has made */
+export async function runJob(context: Context, { name, data, isLast }: JobRun): Promise<void> {
+  if (name === 'handle-stripe-event') {
+    await handleStripeEvent(context, payloadSchemas[name].parse(data).eventId);
+  } else if (name === 'run-workflow') {
+    await runWorkflow(context, payloadSchemas[name].parse(data).workflowId, { isLast });
+  } else if (isScheduled(name)) {
+    await SCHEDULED[name](context);
+  } else {
+    throw new Error(`There is no job "${name}".`);
+  }
+}
+
+const SCHEDULED: Record<ScheduledJob, (context: Context) => Promise<unknown>> = {
+  'reset-due-users': (context) => rollUsers(context, listDueUsers),
+  'check-subscription-expiry': (context) => rollUsers(context, listLapsedUsers),
+  'sweep-inbox': sweep,
+  'backfill-events': (context) => backfillEvents(context),
+};
+
+/**
+ * Applies what is due, user by user: a short transaction each, so that nobody waits for a page and one bad user stops
+ * nobody. A user that fails is passed over until the next run.
+ * @returns how many were rolled
+ */
+export async function rollUsers(context: Context, list: typeof listDueUsers): Promise<number> {
+  const failed = new Set<string>();
+  let rolled = 0;
+  for (;;) {
+    const now = context.clock.now();
+    // The failed ones stay due, at the head of the list.
+    const due = await list(context.pool, { now, limit: PAGE + failed.size });
+    const page = due.filter((userId) => !failed.has(userId));
+    for (const userId of page) {
+      try {
+        await withAccount({ ...accountOptions(context), now }, userId, () => undefined);
+        rolled += 1;
+      } catch (error) {
+        failed.add(userId);
+        context.log.error({ err: error, userId, alert: 'roll_failed' }, 'A user could not be rolled forward');
+      }
+    }
+    if (page.length === 0 || due.length < PAGE) return rolled;
+  }
+}
+
+async function sweep(context: Context): Promise<void> {
+  await sweepInbox(context);
+  const before = new Date(context.clock.now().getTime() - LOST_AFTER_MS);
+  for (const workflowId of await listUnfinishedWorkflows(context.pool, { before, limit: PAGE })) {
+    context.jobs.wake({ name: 'run-workflow', workflowId });
+  }
+}

@@ -1,0 +1,35 @@
+/** What runs by the clock (the table of docs/operations.md). Each only makes early what the lazy roll does anyway. */
+import type { Context } from '../src/context.ts';
+import type { JobQueue } from '../src/queue.ts';
+import { withAdvisoryLock } from '../src/store/advisory-lock.ts';
+
+const SECOND_MS = 1_000;
+const MINUTE_MS = 60 * SECOND_MS;
+
+/** Intervals, not cron: an overdue cron run is deleted when a process starts and upserts it. */
+export const SCHEDULE = {
+  'reset-due-users': MINUTE_MS,
+  'check-subscription-expiry': 5 * MINUTE_MS,
+  'sweep-inbox': MINUTE_MS,
+  'backfill-events': 5 * MINUTE_MS,
+} as const;
+export type ScheduledJob = keyof typeof SCHEDULE;
+
+export function isScheduled(name: string): name is ScheduledJob {
+  return Object.hasOwn(SCHEDULE, name);
+}
+
+/**
+ * Makes the store's schedule this table, and touches only what differs. One process at a time: two that upsert the same
+ * scheduler at once leave it with two pending jobs, or a deadlock.
+ */
+export async function applySchedule({ pool }: Context, queue: JobQueue): Promise<void> {
+  await withAdvisoryLock(pool, 'tollgate:schedule', async () => {
+    const present = new Map((await queue.getJobSchedulers()).map(({ key, every }) => [key, Number(every)]));
+    for (const [name, every] of Object.entries(SCHEDULE)) {
+      if (present.get(name) === every) continue;
+      await queue.upsertJobScheduler(name, { every }, { name, data: {}, opts: { attempts: 1 } });
+    }
+    for (const key of present.keys()) if (!isScheduled(key)) await queue.removeJobScheduler(key);
+  });
+}
