@@ -9,6 +9,11 @@ import type { Binaries, OsUser } from './binaries.ts';
 const POLL_MS = 20;
 /** Crash recovery after a kill -9 replays the log since the last checkpoint: seconds, not minutes, at our size. */
 const START_MS_MAX = 60_000;
+/**
+ * Sessions get this long to close by themselves: a pool's end() resolves before its sockets are closed, and a fast
+ * shutdown right after it broke them, each with a warning in the log of a service that stopped as it should.
+ */
+const GRACE_MS = 1_000;
 /** A fast shutdown takes 0.1 s; past this it is told to quit without its checkpoint, which is safe too. */
 const STOP_MS_MAX = 15_000;
 
@@ -108,10 +113,13 @@ export async function stopServer(child: ChildProcess, bin: Binaries, folder: str
     // There a signal is a plain kill; pg_ctl knows the server's own way.
     execFile(bin.pgCtl, ['stop', '-m', 'fast', '-D', join(folder, 'data')]);
   } else {
-    child.kill('SIGINT');
+    child.kill('SIGTERM');
   }
+  // SIGTERM waits for the sessions, SIGINT ends them, SIGQUIT ends everything.
+  const fast = setTimeout(() => process.platform !== 'win32' && child.kill('SIGINT'), GRACE_MS);
   const quit = setTimeout(() => child.kill('SIGQUIT'), STOP_MS_MAX);
   await exited;
+  clearTimeout(fast);
   clearTimeout(quit);
 }
 
