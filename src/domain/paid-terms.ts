@@ -127,10 +127,12 @@ export function landTermAllowance(
  */
 function explainTerm(account: Account, subscription: SubscriptionState, term: PaidTerm): void {
   const { key, tokens, window, expiresAt, details } = termGrant(account, subscription, term, 0);
+  // Stripe's time is cut to the second.
+  const startedBy = subscription.startedAt.getTime() + 1000;
   voidAllowances(
     account,
     `Changed to ${term.plan}`,
-    (grant) => grant.offer === FREE_PLAN && grant.createdAt < subscription.startedAt,
+    (grant) => grant.offer === FREE_PLAN && grant.createdAt.getTime() < startedBy,
   );
   const late = account.grant({
     key,

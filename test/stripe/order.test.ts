@@ -1,0 +1,146 @@
+// Any order, any repetition: the same history ends in the same balance (promise 4).
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { cancelSubscription } from '../../src/stripe/billing.ts';
+import { handleStripeEvent } from '../../src/stripe/sync.ts';
+import { receiveWebhook } from '../../src/stripe/webhook.ts';
+import { type Delivery, request, Service, sign } from './harness.ts';
+
+let service: Service;
+beforeAll(async () => {
+  service = await Service.start();
+});
+afterAll(() => service.stop());
+
+const ARRANGEMENTS: Record<string, (all: Delivery[]) => Delivery[]> = {
+  'in order': (all) => all,
+  'each twice': (all) => all.flatMap((one) => [one, one]),
+  reversed: (all) => [...all].reverse(),
+  'reversed, then again in order': (all) => [...[...all].reverse(), ...all],
+  'invoices first': (all) => [...all].sort((a, b) => Number(isInvoice(b)) - Number(isInvoice(a))),
+  'invoices last': (all) => [...all].sort((a, b) => Number(isInvoice(a)) - Number(isInvoice(b))),
+};
+const isInvoice = ({ event }: Delivery): boolean => event.type.startsWith('invoice.');
+
+/** Each story is told to Stripe first; only then does the service hear of it. */
+const STORIES: Record<string, { tell(userId: string): Promise<unknown>; ends: object }> = {
+  'checkout and pack': {
+    async tell(userId) {
+      await service.buy(userId, { plan: 'pro' });
+      await service.buy(userId, { pack: 'pack_50' });
+    },
+    ends: { plan: 'pro', credits: 150, allowance: 100, top_up: 50 },
+  },
+  'three renewals': {
+    async tell(userId) {
+      await service.buy(userId, { plan: 'pro' });
+      await service.advance(95);
+    },
+    ends: { plan: 'pro', credits: 100, allowance: 100 },
+  },
+  'a failed renewal that is paid at the second try': {
+    async tell(userId) {
+      await service.buy(userId, { plan: 'pro' });
+      await service.payments(userId, 'card_declined');
+      await service.advance(32);
+      await service.payments(userId, 'succeeds');
+      await service.advance(4);
+    },
+    ends: { plan: 'pro', credits: 100, allowance: 100 },
+  },
+  'cancelled at once': {
+    async tell(userId) {
+      await service.buy(userId, { plan: 'pro' });
+      const { id } = await service.subscriptionOf(userId);
+      await service.stripe.subscriptions.cancel(id);
+    },
+    ends: { plan: 'free', credits: 0 },
+  },
+  'cancelled and bought again': {
+    async tell(userId) {
+      await service.buy(userId, { plan: 'pro' });
+      const { id } = await service.subscriptionOf(userId);
+      await service.stripe.subscriptions.cancel(id);
+      await service.buy(userId, { plan: 'pro' });
+    },
+    ends: { plan: 'pro', credits: 100, allowance: 100 },
+  },
+};
+
+describe.each(Object.entries(STORIES))('%s', (_name, { tell, ends }) => {
+  test.each(Object.entries(ARRANGEMENTS))('%s', async (_order, arrange) => {
+    const userId = await service.signUp();
+    await tell(userId);
+    await service.settle(arrange);
+    expect(await service.balance(userId)).toEqual(ends);
+    await service.settle();
+    expect(await service.violations()).toEqual([]);
+  });
+});
+
+test('the second of two subscriptions waits for the end of the first, whose end is heard of late', async () => {
+  const userId = await service.subscriber();
+  const first = await service.subscriptionOf(userId);
+  await service.stripe.subscriptions.cancel(first.id);
+  await service.buy(userId, { plan: 'pro' });
+  // The second is heard of while our snapshot of the first is still active.
+  const late = await service.settle((all) =>
+    all.filter(({ event }) => event.type !== 'customer.subscription.deleted'),
+  );
+  expect(late.length).toBeGreaterThan(0);
+  expect(service.alerts).toContain('two_subscriptions');
+  expect(await service.balance(userId)).toEqual({ plan: 'pro', credits: 100, allowance: 100 });
+  const { data } = await service.stripe.events.list({ type: 'customer.subscription.deleted', limit: 1 });
+  await service.receive(redelivered(data[0]!));
+  const second = await service.subscriptionOf(userId);
+  expect(await service.balance(userId)).toEqual({ plan: 'pro', credits: 100, allowance: 100 });
+  const { rows } = await service.context.pool.query(
+    `select subscription_id, remaining_tokens > 0 or voided_at is null as alive from credit_grants
+     where user_id = $1 and subscription_id is not null order by id`,
+    [userId],
+  );
+  expect(rows).toEqual([
+    { subscription_id: first.id, alive: false },
+    { subscription_id: second.id, alive: true },
+  ]);
+});
+
+test('the end of a subscription that is not the current one changes nothing', async () => {
+  const userId = await service.subscriber();
+  const { id, customer } = await service.subscriptionOf(userId);
+  const price = (await service.stripe.prices.list({ lookup_keys: ['pro_monthly'] })).data[0]!;
+  const card = await service.stripe.paymentMethods.attach('pm_card_visa', { customer: String(customer) });
+  const second = await service.stripe.subscriptions.create({
+    default_payment_method: card.id,
+    customer: String(customer),
+    items: [{ price: price.id }],
+  });
+  await service.settle();
+  await service.stripe.subscriptions.cancel(second.id);
+  await service.settle();
+  expect(await service.balance(userId)).toEqual({ plan: 'pro', credits: 100, allowance: 100 });
+  expect((await service.subscriptionOf(userId)).id).not.toBe(id);
+  expect(await service.violations()).toEqual([]);
+});
+
+test('eight handlers at once on one event have one effect', async () => {
+  const userId = await service.signUp();
+  await service.buy(userId, { plan: 'pro' });
+  await service.buy(userId, { pack: 'pack_50' });
+  await service.control('/delivery/settle');
+  const ids = service.deliveries.map(({ event }) => event.id);
+  for (const one of service.deliveries.splice(0)) {
+    await receiveWebhook(service.context, one.body, one.signature);
+  }
+  service.woken.splice(0);
+  await Promise.all([...ids, ...ids, ...ids].map((eventId) => handleStripeEvent(service.context, eventId)));
+  expect(await service.balance(userId)).toEqual({ plan: 'pro', credits: 150, allowance: 100, top_up: 50 });
+  await cancelSubscription(service.context, { userId, effective: 'now' }, request('cancel'));
+  await service.settle();
+  expect(await service.balance(userId)).toEqual({ plan: 'free', credits: 50, top_up: 50 });
+  expect(await service.violations()).toEqual([]);
+});
+
+function redelivered(event: object): Delivery {
+  const body = Buffer.from(JSON.stringify(event, null, 2));
+  return { body, signature: sign(body), event: event as Delivery['event'] };
+}
