@@ -1,7 +1,7 @@
 /** Listens, cuts off what is slow or stuck, and stops without losing a request that is under way. */
 import { once } from 'node:events';
 import { createServer, type RequestListener, type Server, STATUS_CODES } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Context } from '../context.ts';
 import { TollgateError } from '../errors.ts';
@@ -19,7 +19,6 @@ const KEEP_ALIVE_MS = 65_000;
 
 /** How long requests under way may take to end once the process has been told to stop. */
 const DRAIN_MS_MAX = 10_000;
-const CLOSE_IDLE_MS = 50;
 
 export interface Listening {
   /** Where it is reached from this machine. */
@@ -88,6 +87,7 @@ function server(context: Context, lifecycle: Lifecycle, app: RequestListener): S
       app(request, response);
     },
   );
+  trackIdle(made, lifecycle);
   made.on('clientError', (error: NodeJS.ErrnoException, socket) => refuseBytes(context, error, socket));
   // An `Expect` that is not 100-continue asks for nothing that we know: answered as if it were not there.
   made.on('checkExpectation', app);
@@ -134,17 +134,37 @@ function refuseBytes(context: Context, error: NodeJS.ErrnoException, socket: Dup
   socket.end(`${head.join('\r\n')}\r\n\r\n${body}`);
 }
 
+const idleSockets = new WeakMap<Server, Set<Socket>>();
+
+/**
+ * Keeps the connections without a request under way. Node's own closeIdleConnections() leaves those that have never
+ * sent one (a browser opens them ahead of time), and close() would wait for each.
+ */
+function trackIdle(server: Server, lifecycle: Lifecycle): void {
+  const idle = new Set<Socket>();
+  idleSockets.set(server, idle);
+  server.on('connection', (socket) => {
+    idle.add(socket);
+    socket.once('close', () => idle.delete(socket));
+  });
+  server.on('request', ({ socket }, response) => {
+    idle.delete(socket);
+    response.once('close', () => {
+      if (lifecycle.isStopping) socket.end();
+      else if (!socket.destroyed) idle.add(socket);
+    });
+  });
+}
+
 /** Accepts nothing new, lets what is under way end, and after 10 s cuts it off. */
 async function drain(server: Server): Promise<void> {
   const closed = once(server, 'close');
   server.close();
-  // A connection becomes idle when its last answer is out; until then close() waits for it.
-  const idle = setInterval(() => server.closeIdleConnections(), CLOSE_IDLE_MS);
+  for (const socket of idleSockets.get(server) ?? []) socket.destroy();
   const late = setTimeout(() => server.closeAllConnections(), DRAIN_MS_MAX);
   try {
     await closed;
   } finally {
-    clearInterval(idle);
     clearTimeout(late);
   }
 }

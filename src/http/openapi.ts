@@ -72,13 +72,9 @@ function security(route: Route): Record<string, string[]>[] {
   return route.auth.kind === 'user' ? [{ userToken: [] }] : [];
 }
 
-const keyHeader = z
-  .string()
-  .min(1)
-  .max(255)
-  .meta({
-    description: 'Printable ASCII, bare or quoted. The same for a retry, a new one for a new request.',
-  });
+const keyHeader = z.string().min(1).max(255).meta({
+  description: 'Printable ASCII, bare or quoted. The same for a retry, a new one for a new request.',
+});
 
 function headersOf(route: Route): ZodObject | undefined {
   if (route.rawBody) return z.object({ 'stripe-signature': z.string() });

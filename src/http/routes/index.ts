@@ -1,6 +1,7 @@
 /** The route table. What is called most stands first: Express looks from the top. */
 import type { Route } from '../route.ts';
 import { apiKeyRoutes } from './api-keys.ts';
+import { billingRoutes } from './billing.ts';
 import { creditRoutes } from './credits.ts';
 import { grantRoutes } from './grants.ts';
 import { holdRoutes } from './holds.ts';
@@ -15,6 +16,7 @@ export const routes: readonly Route[] = [
   ...seedRoutes,
   ...userRoutes,
   ...grantRoutes,
+  ...billingRoutes,
   ...webhookRoutes,
   ...stripeEventRoutes,
   ...apiKeyRoutes,

@@ -1,0 +1,385 @@
+// What each route of the service does, and what a repeated key gets.
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { startService, type TestService } from '../support/service.ts';
+
+let service: TestService;
+let call: TestService['call'];
+let keys: TestService['keys'];
+beforeAll(async () => {
+  service = await startService();
+  ({ call, keys } = service);
+});
+afterAll(() => service.close());
+
+const consume = (userId: string, more: Record<string, unknown> = {}, key?: string) =>
+  call('POST', '/v1/credits/consume', {
+    as: keys.consume,
+    body: { userId, ...more },
+    ...(key === undefined ? {} : { key }),
+  });
+const get = (path: string) => call('GET', path, { as: keys.read });
+const grant = (userId: string, body: Record<string, unknown>, key?: string) =>
+  call('POST', `/v1/users/${userId}/grants`, {
+    as: keys.admin,
+    body: { source: 'bonus', reason: 'a test', ...body },
+    ...(key === undefined ? {} : { key }),
+  });
+
+describe('users', () => {
+  it('POST /v1/users: 201 with the user, then 200 and nothing granted twice', async () => {
+    const body = { userId: 'new', email: 'new@example.test', name: 'New' };
+    const first = await call('POST', '/v1/users', { as: keys.backend, body });
+    const again = await call('POST', '/v1/users', { as: keys.backend, body });
+    expect([first.status, again.status]).toEqual([201, 200]);
+    expect(first.body).toMatchObject({ ...body, plan: 'free', credits: 5, availableTokens: 10_000 });
+    expect(again.body).toEqual(first.body);
+  });
+
+  it('POST /v1/users: a plan and its days', async () => {
+    const { status, body } = await call('POST', '/v1/users', {
+      as: keys.backend,
+      body: { userId: 'new-pro', plan: 'pro', periodDays: 10 },
+    });
+    expect(status).toBe(201);
+    expect(body).toMatchObject({ plan: 'pro', credits: 100, subscriptionEndsAt: '2026-03-20T12:00:00.000Z' });
+  });
+
+  it('reads the user, its usage, ledger, grants and subscription', async () => {
+    const userId = await service.user('read/me ö'.replace(' ö', '+x'));
+    await consume(userId, { credits: 2, metadata: { model: 'm' } }, 'read-1');
+    const at = `/v1/users/${encodeURIComponent(userId)}`;
+    expect((await get(at)).body).toMatchObject({ userId, credits: 3, totalTokensUsed: 4000 });
+    const usage = await get(`${at}/usage`);
+    expect(usage.body).toMatchObject({
+      credits: 3,
+      totalTokens: 10_000,
+      availableTokens: 6000,
+      heldTokens: 0,
+    });
+    expect(usage.body.balances).toEqual([
+      {
+        grantId: expect.any(String),
+        source: 'allowance',
+        remainingTokens: 6000,
+        expiresAt: expect.any(String),
+      },
+    ]);
+    const ledger = await get(`${at}/ledger`);
+    expect(ledger.body.data).toMatchObject([
+      {
+        type: 'consumed',
+        tokens: -4000,
+        balanceAfter: 6000,
+        key: 'consume:read-1',
+        metadata: { model: 'm' },
+      },
+      { type: 'granted', tokens: 10_000, balanceAfter: 10_000 },
+    ]);
+    const grants = await get(`${at}/grants`);
+    expect(grants.body.data).toMatchObject([{ source: 'allowance', tokens: 10_000, remainingTokens: 6000 }]);
+    expect((await get(`${at}/subscription`)).body).toMatchObject({
+      plan: 'free',
+      stripeSubscriptionId: null,
+    });
+  });
+
+  it('pages by cursor without a gap or a repeat', async () => {
+    const userId = await service.user();
+    for (let n = 0; n < 5; n++) await consume(userId, { tokens: 10 + n });
+    const seen: number[] = [];
+    let cursor = '';
+    do {
+      const { body } = await get(`/v1/users/${userId}/ledger?limit=2${cursor && `&cursor=${cursor}`}`);
+      expect(body.data.length).toBeLessThanOrEqual(2);
+      seen.push(...body.data.map((entry: { tokens: number }) => entry.tokens));
+      cursor = body.nextCursor;
+    } while (cursor);
+    expect(seen).toEqual([-14, -13, -12, -11, -10, 10_000]);
+  });
+
+  it('DELETE profile erases e-mail and name and leaves the ledger', async () => {
+    const body = { userId: 'erase', email: 'e@example.test', name: 'E' };
+    await call('POST', '/v1/users', { as: keys.backend, body });
+    const before = await get('/v1/users/erase/ledger');
+    const erased = await call('DELETE', '/v1/users/erase/profile', { as: keys.backend });
+    expect([erased.status, erased.text]).toEqual([204, '']);
+    expect((await get('/v1/users/erase')).body).toMatchObject({ email: null, name: null, credits: 5 });
+    expect((await get('/v1/users/erase/ledger')).body).toEqual(before.body);
+  });
+});
+
+describe('unknown users and things', () => {
+  it.each([
+    ['GET', '/v1/users/nobody'],
+    ['GET', '/v1/users/nobody/usage'],
+    ['GET', '/v1/users/nobody/ledger'],
+    ['GET', '/v1/users/nobody/grants'],
+    ['GET', '/v1/users/nobody/subscription'],
+    ['DELETE', '/v1/users/nobody/profile'],
+    ['POST', '/v1/credits/consume', { userId: 'nobody' }],
+    ['POST', '/v1/credits/check', { userId: 'nobody' }],
+    ['POST', '/v1/credits/holds', { userId: 'nobody' }],
+    ['POST', '/v1/credits/refund', { entryId: 'le_1_bm9ib2R5', reason: 'r' }],
+    ['POST', '/v1/credits/refund', { entryId: 'nonsense', reason: 'r' }],
+    ['POST', '/v1/credits/holds/hold_00ffffffffffffffffffffffffffffffff/capture', {}],
+    ['POST', '/v1/credits/holds/nonsense/release', {}],
+    ['POST', '/v1/users/nobody/grants', { credits: 1, source: 'bonus', reason: 'r' }],
+    ['POST', '/v1/users/nobody/grants/gr_1/void', { reason: 'r' }],
+    ['POST', '/v1/users/nobody/plan', { plan: 'pro' }],
+    ['POST', '/v1/billing/checkout', { userId: 'nobody', plan: 'pro' }],
+    ['POST', '/v1/billing/portal', { userId: 'nobody' }],
+    ['POST', '/v1/billing/cancel', { userId: 'nobody' }],
+    ['POST', '/v1/billing/resume', { userId: 'nobody' }],
+    ['GET', '/v1/admin/stripe-events/evt_none'],
+    ['POST', '/v1/admin/stripe-events/evt_none/replay', {}],
+    ['DELETE', '/v1/admin/api-keys/key_none'],
+    ['GET', '/v1/users/user-1/usage/more'],
+    ['POST', '/v1/credits/consume/batch', { items: [] }],
+    ['GET', '/v1/finance/reconciliations'],
+    ['GET', '/metrics'],
+  ])('404: %s %s', async (method, path, body?: unknown) => {
+    const answer = await call(method, path, { as: keys.admin, ...(body ? { body } : {}) });
+    expect([answer.status, answer.body.code]).toEqual([404, 'not_found']);
+  });
+
+  it("cannot void another user's grant", async () => {
+    const [one, other] = [await service.user(), await service.user()];
+    const { body } = await grant(one, { credits: 1 });
+    const path = (userId: string) => `/v1/users/${userId}/grants/${body.grantId}/void`;
+    const foreign = await call('POST', path(other), { as: keys.admin, body: { reason: 'r' } });
+    expect(foreign.status).toBe(404);
+    expect((await get(`/v1/users/${one}/usage`)).body.credits).toBe(6);
+  });
+});
+
+describe('credits', () => {
+  it('consume: one credit where nothing is said, else credits, tokens or a feature', async () => {
+    const userId = await service.user();
+    const first = await consume(userId);
+    expect(first.body).toEqual({
+      success: true,
+      entryId: expect.stringMatching(/^le_/),
+      tokensUsed: 2000,
+      creditsRemaining: 4,
+      availableTokens: 8000,
+      totalTokensUsed: 2000,
+      from: [{ grantId: expect.any(String), source: 'allowance', tokens: 2000 }],
+    });
+    expect((await consume(userId, { tokens: 1 })).body).toMatchObject({ tokensUsed: 1, creditsRemaining: 3 });
+    expect((await consume(userId, { feature: 'code_review' })).body.tokensUsed).toBe(2000);
+    expect((await consume(userId, { credits: 2 })).body).toMatchObject({ availableTokens: 1999 });
+  });
+
+  it('402 with what the caller needs to act on it, and nothing taken', async () => {
+    const userId = await service.user();
+    const { status, body } = await consume(userId, { credits: 6 });
+    expect(status).toBe(402);
+    expect(body).toMatchObject({
+      code: 'insufficient_credits',
+      requiredTokens: 12_000,
+      availableTokens: 10_000,
+      heldTokens: 0,
+      credits: 5,
+      resetsAt: '2026-04-10T12:00:00.000Z',
+      upgradeUrl: 'http://tollgate.test/v1/plans',
+    });
+    expect(body).not.toHaveProperty('error');
+    expect((await get(`/v1/users/${userId}/usage`)).body.availableTokens).toBe(10_000);
+  });
+
+  it('check says yes and no and changes nothing', async () => {
+    const userId = await service.user();
+    const ask = (more: object) =>
+      call('POST', '/v1/credits/check', { as: keys.read, body: { userId, ...more } });
+    expect((await ask({ credits: 5 })).body).toMatchObject({
+      allowed: true,
+      requiredTokens: 10_000,
+      credits: 5,
+    });
+    expect((await ask({ tokens: 10_001 })).body).toMatchObject({ allowed: false, availableTokens: 10_000 });
+  });
+
+  it('refund gives back to the same grants, at most what was taken', async () => {
+    const userId = await service.user();
+    const { body: taken } = await consume(userId, { credits: 2 });
+    const back = (body: object) =>
+      call('POST', '/v1/credits/refund', {
+        as: keys.consume,
+        body: { entryId: taken.entryId, reason: 'r', ...body },
+      });
+    const { status, body } = await back({ tokens: 1000 });
+    expect(status).toBe(200);
+    expect(body).toMatchObject({ tokensRefunded: 1000, availableTokens: 7000, totalTokensUsed: 3000 });
+    expect((await back({ tokens: 3001 })).status).toBe(409);
+    expect((await back({})).body.availableTokens).toBe(10_000);
+    expect((await back({})).body.code).toBe('conflict');
+  });
+
+  it('hold, capture less, and the rest is back; release gives all back', async () => {
+    const userId = await service.user();
+    const hold = () => call('POST', '/v1/credits/holds', { as: keys.consume, body: { userId, credits: 2 } });
+    const settle = (id: string, how: string, body?: object) =>
+      call('POST', `/v1/credits/holds/${id}/${how}`, { as: keys.consume, ...(body ? { body } : {}) });
+    const held = await hold();
+    expect(held.status).toBe(201);
+    expect(held.body).toMatchObject({
+      tokens: 4000,
+      availableTokens: 6000,
+      expiresAt: '2026-03-10T12:15:00.000Z',
+    });
+    const captured = await settle(held.body.holdId, 'capture', { tokens: 1500 });
+    expect(captured.body).toMatchObject({ tokensUsed: 1500, availableTokens: 8500 });
+    expect((await settle(held.body.holdId, 'capture', { tokens: 1 })).status).toBe(409);
+    expect((await settle((await hold()).body.holdId, 'release')).body.availableTokens).toBe(8500);
+    expect((await settle((await hold()).body.holdId, 'capture', { tokens: 0 })).body.tokensUsed).toBe(0);
+    const above = await settle((await hold()).body.holdId, 'capture', { credits: 100 });
+    expect([above.status, above.body.heldTokens]).toEqual([402, 4000]);
+  });
+});
+
+describe('what an administrator does', () => {
+  it('gives credits and voids them', async () => {
+    const userId = await service.user();
+    const given = await grant(userId, { credits: 3, expiresAt: '2026-05-01T00:00:00+02:00' });
+    expect(given.status).toBe(201);
+    expect(given.body).toMatchObject({
+      tokens: 6000,
+      source: 'bonus',
+      expiresAt: '2026-04-30T22:00:00.000Z',
+    });
+    const path = `/v1/users/${userId}/grants/${given.body.grantId}/void`;
+    const voided = await call('POST', path, { as: keys.admin, body: { reason: 'by mistake' } });
+    expect(voided.body).toMatchObject({ remainingTokens: 0, voidedAt: expect.any(String) });
+    expect((await call('POST', path, { as: keys.admin, body: { reason: 'again' } })).status).toBe(409);
+    const { rows } = await service.context.pool.query(
+      'select actor, action from audit_entries where user_id = $1',
+      [userId],
+    );
+    expect(rows).toEqual([
+      { actor: expect.stringMatching(/^apiKey:key_/), action: 'grant' },
+      { actor: expect.stringMatching(/^apiKey:key_/), action: 'void' },
+    ]);
+  });
+
+  it('changes a plan', async () => {
+    const userId = await service.user();
+    const change = (body: object) => call('POST', `/v1/users/${userId}/plan`, { as: keys.admin, body });
+    expect((await change({ plan: 'pro', periodDays: 30 })).body).toMatchObject({ plan: 'pro', credits: 100 });
+    expect((await change({ plan: 'pro' })).status).toBe(409);
+    expect((await change({ plan: 'free', effective: 'period_end' })).body.plan).toBe('pro');
+    expect((await change({ plan: 'free', effective: 'now' })).body).toMatchObject({ plan: 'free' });
+  });
+
+  it('shows the catalogue', async () => {
+    const { body } = await get('/v1/plans');
+    expect(
+      body.plans.map(({ plan, creditsPerPeriod }: Record<string, unknown>) => [plan, creditsPerPeriod]),
+    ).toEqual([
+      ['free', 5],
+      ['pro', 100],
+      ['enterprise', 1000],
+    ]);
+  });
+});
+
+describe('Idempotency-Key', () => {
+  it('a repeated key gets the first answer, status and body, and has no second effect', async () => {
+    const userId = await service.user();
+    const first = await consume(userId, { credits: 2 }, 'repeat');
+    await consume(userId, { credits: 1 });
+    const again = await consume(userId, { credits: 2 }, 'repeat');
+    expect(again.headers.get('idempotent-replayed')).toBe('true');
+    expect(first.headers.get('idempotent-replayed')).toBeNull();
+    expect([again.status, again.body]).toEqual([first.status, first.body]);
+    const given = await grant(userId, { credits: 1 }, 'given');
+    const givenAgain = await grant(userId, { credits: 1 }, 'given');
+    expect([givenAgain.status, givenAgain.body]).toEqual([201, given.body]);
+    expect(givenAgain.headers.get('idempotent-replayed')).toBe('true');
+    expect((await get(`/v1/users/${userId}/usage`)).body.credits).toBe(3);
+  });
+
+  it('the order of fields and the quotes around a key make no other request', async () => {
+    const userId = await service.user();
+    const send = (key: string, raw: string) =>
+      call('POST', '/v1/credits/consume', { as: keys.consume, key, raw });
+    const first = await send('a "b" \\ c', `{"userId":"${userId}","tokens":5}`);
+    const again = await send('"a \\"b\\" \\\\ c"', `{"tokens": 5, "userId": "${userId}"}`);
+    expect(first.status).toBe(200);
+    expect(again.body).toEqual(first.body);
+    expect(again.headers.get('idempotent-replayed')).toBe('true');
+  });
+
+  it('422 for the same key with another request', async () => {
+    const userId = await service.user();
+    await consume(userId, { credits: 1 }, 'other');
+    const { status, body } = await consume(userId, { credits: 2 }, 'other');
+    expect([status, body.code]).toEqual([422, 'idempotency_key_reused']);
+    await grant(userId, { credits: 1 }, 'other-grant');
+    expect((await grant(userId, { credits: 2 }, 'other-grant')).status).toBe(422);
+  });
+
+  it('the same key is free on another route and for another user', async () => {
+    const [one, two] = [await service.user(), await service.user()];
+    expect((await consume(one, {}, 'shared')).status).toBe(200);
+    expect((await consume(two, {}, 'shared')).headers.get('idempotent-replayed')).toBeNull();
+    expect((await grant(one, { credits: 1 }, 'shared')).status).toBe(201);
+  });
+
+  it('a 402 is not stored: after a grant the same key succeeds', async () => {
+    const userId = await service.user();
+    expect((await consume(userId, { credits: 7 }, 'later')).status).toBe(402);
+    await grant(userId, { credits: 2 });
+    const { status, body, headers } = await consume(userId, { credits: 7 }, 'later');
+    expect([status, body.availableTokens]).toEqual([200, 0]);
+    expect(headers.get('idempotent-replayed')).toBeNull();
+  });
+
+  it('of twenty at once with one key, one takes and all get the same answer', async () => {
+    const userId = await service.user();
+    const all = await Promise.all(
+      Array.from({ length: 20 }, () => consume(userId, { credits: 1 }, 'at-once')),
+    );
+    expect(new Set(all.map(({ text }) => text)).size).toBe(1);
+    expect((await get(`/v1/users/${userId}/usage`)).body.credits).toBe(4);
+  });
+});
+
+describe('Stripe', () => {
+  it('502 with Retry-After where Stripe cannot be reached', async () => {
+    const userId = await service.user();
+    const { status, body, headers } = await call('POST', '/v1/billing/checkout', {
+      as: keys.billing,
+      body: { userId, plan: 'pro' },
+    });
+    expect([status, body.code]).toEqual([502, 'stripe_unavailable']);
+    expect(Number(headers.get('retry-after'))).toBeGreaterThan(0);
+  });
+
+  it('stores a signed event once, wakes its handler, and shows it to the operator', async () => {
+    const event = {
+      id: 'evt_http_1',
+      object: 'event',
+      type: 'invoice.paid',
+      api_version: '2026-01-28',
+      livemode: false,
+      created: 1_772_000_000,
+      data: { object: { id: 'in_1', object: 'invoice', customer: 'cus_1' } },
+    };
+    const raw = JSON.stringify(event, null, 2);
+    const secret = service.context.config.stripe.webhookSecrets[0]!;
+    const signature = service.context.stripe.webhooks.generateTestHeaderString({ payload: raw, secret });
+    const deliver = () =>
+      call('POST', '/webhooks/stripe', { raw, headers: { 'stripe-signature': signature } });
+    for (let n = 0; n < 2; n++) {
+      const { status, body } = await deliver();
+      expect([status, body]).toEqual([200, { received: true }]);
+    }
+    expect(service.jobs.woken).toContainEqual({ name: 'handle-stripe-event', eventId: 'evt_http_1' });
+    const list = await call('GET', '/v1/admin/stripe-events?status=pending', { as: keys.admin });
+    expect(list.body.data).toMatchObject([{ id: 'evt_http_1', deliveries: 2, customerId: 'cus_1' }]);
+    const one = await call('GET', '/v1/admin/stripe-events/evt_http_1', { as: keys.admin });
+    expect(one.body).toMatchObject({ type: 'invoice.paid', objectId: 'in_1' });
+    const replayed = await call('POST', '/v1/admin/stripe-events/evt_http_1/replay', { as: keys.admin });
+    expect([replayed.status, replayed.body.status]).toEqual([200, 'pending']);
+  });
+});
