@@ -116,7 +116,7 @@ test('a port that is taken is replaced by a free one, and said', async () => {
   const server = await start(dataDir, (line) => lines.push(line));
   squatter.close();
   expect(server.port).not.toBe(port);
-  expect(lines).toEqual([`port ${port} is taken, so PostgreSQL listens on ${server.port}`]);
+  expect(lines).toContain(`port ${port} is taken, so PostgreSQL listens on ${server.port}`);
 });
 
 test('a folder in use is refused with the process that uses it', async () => {
