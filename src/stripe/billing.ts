@@ -9,7 +9,7 @@ import { readSubscription, userNow } from '../lib/users.ts';
 import { listSubscriptions } from '../store/subscriptions.ts';
 import { isMissing } from './client.ts';
 import { ensureCustomer, userOfSession } from './customers.ts';
-import { onceOutside } from './outside.ts';
+import { onceOutside, oneAtATime } from './outside.ts';
 import { priceOnSale } from './prices.ts';
 import { parseSession, parseSubscription, type SubscriptionShape, USER_METADATA } from './shapes.ts';
 import { syncCheckoutSession, syncSubscription } from './sync.ts';
@@ -40,20 +40,30 @@ export async function createCheckout(
 ): Promise<Answer> {
   const lookupKey = lookupKeyOf(context, input);
   await userNow(context, input.userId);
-  return onceOutside(context, input.userId, request, async () => {
-    const customer = await ensureCustomer(context, input.userId);
-    const price = await priceOnSale(context, lookupKey);
-    const attempt = shortHash(`${request.scope} ${request.key}`);
-    if (input.plan !== undefined) {
-      await refuseSecondSubscription(context, customer);
-      await expireOpenSessions(context, customer, attempt);
-    }
-    const session = await context.stripe.checkout.sessions.create(
-      sessionParams(context, input, { customer, price, attempt }),
-      { idempotencyKey: `tollgate:checkout:${shortHash(input.userId)}:${attempt}` },
-    );
-    return { status: 201, body: { sessionId: session.id, url: session.url } };
-  });
+  return onceOutside(context, input.userId, request, () =>
+    // Two that run at once would not see each other's session, and both could be paid.
+    oneAtATime(context, input.userId, 'checkout', () => openSession(context, input, lookupKey, request)),
+  );
+}
+
+async function openSession(
+  context: Context,
+  input: CheckoutInput,
+  lookupKey: string,
+  request: ChangeRequest,
+): Promise<{ status: number; body: Record<string, unknown> }> {
+  const customer = await ensureCustomer(context, input.userId);
+  const price = await priceOnSale(context, lookupKey);
+  const attempt = shortHash(`${request.scope} ${request.key}`);
+  if (input.plan !== undefined) {
+    await refuseSecondSubscription(context, customer);
+    await expireOpenSessions(context, customer, attempt);
+  }
+  const session = await context.stripe.checkout.sessions.create(
+    sessionParams(context, input, { customer, price, attempt }),
+    { idempotencyKey: `tollgate:checkout:${shortHash(input.userId)}:${attempt}` },
+  );
+  return { status: 201, body: { sessionId: session.id, url: session.url } };
 }
 
 function lookupKeyOf({ catalogue }: Context, { plan, pack, interval }: CheckoutInput): string {

@@ -1,5 +1,6 @@
 /** Idempotency for work that cannot share a transaction with its effect: a call to Stripe. */
 import type { Context } from '../context.ts';
+import { TollgateError } from '../errors.ts';
 import { type Answer, type ChangeRequest, replay } from '../lib/requests.ts';
 import { claimKey, findAnswer, releaseKey, storeAnswer } from '../store/idempotency.ts';
 
@@ -33,5 +34,35 @@ export async function onceOutside(
   } catch (error) {
     await releaseKey(pool, record);
     throw error;
+  }
+}
+
+/**
+ * One at a time per user and purpose, across processes and without a transaction: the second is told to come back.
+ * @throws TollgateError `conflict`
+ */
+export async function oneAtATime<T>(
+  context: Context,
+  userId: string,
+  purpose: string,
+  work: () => Promise<T>,
+): Promise<T> {
+  const { pool, clock } = context;
+  const record = { userId, scope: 'lease', key: purpose };
+  const now = clock.now();
+  const leaseUntil = new Date(now.getTime() + LEASE_MS);
+  if (!(await claimKey(pool, record, Buffer.from(purpose), { now, leaseUntil }))) {
+    throw new TollgateError(
+      'conflict',
+      `Another ${purpose} of this user is under way: try again in a moment.`,
+      {
+        retryAfterSeconds: 1,
+      },
+    );
+  }
+  try {
+    return await work();
+  } finally {
+    await releaseKey(pool, record);
   }
 }
