@@ -11,6 +11,7 @@ import type { Transaction } from '../store/database.ts';
 import { findGrantId } from '../store/grants.ts';
 import { entryIdOf, parseEntryId } from '../store/ids.ts';
 import { findConsumption, findEntryByKey, type StoredEntry } from '../store/ledger.ts';
+import { requireTokens } from './limits.ts';
 import { type Answer, accountOptions, type ChangeRequest, once, refuseOtherRequest } from './requests.ts';
 import { userNow } from './users.ts';
 
@@ -23,13 +24,12 @@ export interface Cost {
 
 /** @throws TollgateError `invalid_request` for an unknown feature */
 export function tokensOf(context: Context, { credits, tokens, feature }: Cost): number {
-  if (tokens !== undefined) return tokens;
-  if (credits !== undefined) return credits * TOKENS_PER_CREDIT;
+  if (tokens !== undefined) return requireTokens('tokens', tokens);
+  if (credits !== undefined) return requireTokens('credits', credits * TOKENS_PER_CREDIT);
   if (feature === undefined) return TOKENS_PER_CREDIT;
-  const known = context.catalogue.features[feature];
-  if (!known) {
-    throw invalidField('feature', `unknown; one of ${Object.keys(context.catalogue.features).join(', ')}`);
-  }
+  const { features } = context.catalogue;
+  const known = Object.hasOwn(features, feature) ? features[feature] : undefined;
+  if (!known) throw invalidField('feature', `unknown; one of ${Object.keys(features).join(', ')}`);
   return known.credits * TOKENS_PER_CREDIT;
 }
 
@@ -187,7 +187,7 @@ export async function refundInAccount(
   if (!consumption) throw notFound('consumption');
   const took = consumption.parts.reduce((total, part) => total + part.tokens, consumption.overageTokens);
   const refundable = took - consumption.refundedTokens;
-  const tokens = input.tokens ?? refundable;
+  const tokens = input.tokens === undefined ? refundable : requireTokens('tokens', input.tokens);
   if (tokens > refundable || tokens === 0) {
     throw new TollgateError('conflict', `Of this entry ${refundable} tokens can still be given back.`, {
       members: { refundableTokens: refundable },
@@ -225,6 +225,7 @@ export interface GrantRequest {
 export function grantCredits(context: Context, input: GrantRequest, request: ChangeRequest): Promise<Answer> {
   return withAccount(accountOptions(context), input.userId, (account, tx) =>
     once(tx, { userId: input.userId, now: account.now }, request, async () => {
+      requireTokens('tokens', input.tokens);
       if (input.expiresAt && input.expiresAt <= account.now)
         throw invalidField('expiresAt', 'must be in the future');
       const key = `${input.source}:${request.key}`;
