@@ -108,50 +108,6 @@ describe('users', () => {
   });
 });
 
-describe('unknown users and things', () => {
-  it.each([
-    ['GET', '/v1/users/nobody'],
-    ['GET', '/v1/users/nobody/usage'],
-    ['GET', '/v1/users/nobody/ledger'],
-    ['GET', '/v1/users/nobody/grants'],
-    ['GET', '/v1/users/nobody/subscription'],
-    ['DELETE', '/v1/users/nobody/profile'],
-    ['POST', '/v1/credits/consume', { userId: 'nobody' }],
-    ['POST', '/v1/credits/check', { userId: 'nobody' }],
-    ['POST', '/v1/credits/holds', { userId: 'nobody' }],
-    ['POST', '/v1/credits/refund', { entryId: 'le_1_bm9ib2R5', reason: 'r' }],
-    ['POST', '/v1/credits/refund', { entryId: 'nonsense', reason: 'r' }],
-    ['POST', '/v1/credits/holds/hold_00ffffffffffffffffffffffffffffffff/capture', {}],
-    ['POST', '/v1/credits/holds/nonsense/release', {}],
-    ['POST', '/v1/users/nobody/grants', { credits: 1, source: 'bonus', reason: 'r' }],
-    ['POST', '/v1/users/nobody/grants/gr_1/void', { reason: 'r' }],
-    ['POST', '/v1/users/nobody/plan', { plan: 'pro' }],
-    ['POST', '/v1/billing/checkout', { userId: 'nobody', plan: 'pro' }],
-    ['POST', '/v1/billing/portal', { userId: 'nobody' }],
-    ['POST', '/v1/billing/cancel', { userId: 'nobody' }],
-    ['POST', '/v1/billing/resume', { userId: 'nobody' }],
-    ['GET', '/v1/admin/stripe-events/evt_none'],
-    ['POST', '/v1/admin/stripe-events/evt_none/replay', {}],
-    ['DELETE', '/v1/admin/api-keys/key_none'],
-    ['GET', '/v1/users/user-1/usage/more'],
-    ['POST', '/v1/credits/consume/batch', { items: [] }],
-    ['GET', '/v1/finance/reconciliations'],
-    ['GET', '/metrics'],
-  ])('404: %s %s', async (method, path, body?: unknown) => {
-    const answer = await call(method, path, { as: keys.admin, ...(body ? { body } : {}) });
-    expect([answer.status, answer.body.code]).toEqual([404, 'not_found']);
-  });
-
-  it("cannot void another user's grant", async () => {
-    const [one, other] = [await service.user(), await service.user()];
-    const { body } = await grant(one, { credits: 1 });
-    const path = (userId: string) => `/v1/users/${userId}/grants/${body.grantId}/void`;
-    const foreign = await call('POST', path(other), { as: keys.admin, body: { reason: 'r' } });
-    expect(foreign.status).toBe(404);
-    expect((await get(`/v1/users/${one}/usage`)).body.credits).toBe(6);
-  });
-});
-
 describe('credits', () => {
   it('consume: one credit where nothing is said, else credits, tokens or a feature', async () => {
     const userId = await service.user();
@@ -279,68 +235,6 @@ describe('what an administrator does', () => {
       ['pro', 100],
       ['enterprise', 1000],
     ]);
-  });
-});
-
-describe('Idempotency-Key', () => {
-  it('a repeated key gets the first answer, status and body, and has no second effect', async () => {
-    const userId = await service.user();
-    const first = await consume(userId, { credits: 2 }, 'repeat');
-    await consume(userId, { credits: 1 });
-    const again = await consume(userId, { credits: 2 }, 'repeat');
-    expect(again.headers.get('idempotent-replayed')).toBe('true');
-    expect(first.headers.get('idempotent-replayed')).toBeNull();
-    expect([again.status, again.body]).toEqual([first.status, first.body]);
-    const given = await grant(userId, { credits: 1 }, 'given');
-    const givenAgain = await grant(userId, { credits: 1 }, 'given');
-    expect([givenAgain.status, givenAgain.body]).toEqual([201, given.body]);
-    expect(givenAgain.headers.get('idempotent-replayed')).toBe('true');
-    expect((await get(`/v1/users/${userId}/usage`)).body.credits).toBe(3);
-  });
-
-  it('the order of fields and the quotes around a key make no other request', async () => {
-    const userId = await service.user();
-    const send = (key: string, raw: string) =>
-      call('POST', '/v1/credits/consume', { as: keys.consume, key, raw });
-    const first = await send('a "b" \\ c', `{"userId":"${userId}","tokens":5}`);
-    const again = await send('"a \\"b\\" \\\\ c"', `{"tokens": 5, "userId": "${userId}"}`);
-    expect(first.status).toBe(200);
-    expect(again.body).toEqual(first.body);
-    expect(again.headers.get('idempotent-replayed')).toBe('true');
-  });
-
-  it('422 for the same key with another request', async () => {
-    const userId = await service.user();
-    await consume(userId, { credits: 1 }, 'other');
-    const { status, body } = await consume(userId, { credits: 2 }, 'other');
-    expect([status, body.code]).toEqual([422, 'idempotency_key_reused']);
-    await grant(userId, { credits: 1 }, 'other-grant');
-    expect((await grant(userId, { credits: 2 }, 'other-grant')).status).toBe(422);
-  });
-
-  it('the same key is free on another route and for another user', async () => {
-    const [one, two] = [await service.user(), await service.user()];
-    expect((await consume(one, {}, 'shared')).status).toBe(200);
-    expect((await consume(two, {}, 'shared')).headers.get('idempotent-replayed')).toBeNull();
-    expect((await grant(one, { credits: 1 }, 'shared')).status).toBe(201);
-  });
-
-  it('a 402 is not stored: after a grant the same key succeeds', async () => {
-    const userId = await service.user();
-    expect((await consume(userId, { credits: 7 }, 'later')).status).toBe(402);
-    await grant(userId, { credits: 2 });
-    const { status, body, headers } = await consume(userId, { credits: 7 }, 'later');
-    expect([status, body.availableTokens]).toEqual([200, 0]);
-    expect(headers.get('idempotent-replayed')).toBeNull();
-  });
-
-  it('of twenty at once with one key, one takes and all get the same answer', async () => {
-    const userId = await service.user();
-    const all = await Promise.all(
-      Array.from({ length: 20 }, () => consume(userId, { credits: 1 }, 'at-once')),
-    );
-    expect(new Set(all.map(({ text }) => text)).size).toBe(1);
-    expect((await get(`/v1/users/${userId}/usage`)).body.credits).toBe(4);
   });
 });
 

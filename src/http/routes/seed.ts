@@ -15,7 +15,10 @@ const auth = { kind: 'user' } as const;
 const projectId = z.string().min(1, 'must not be empty').max(255, 'must have at most 255 characters');
 const code = z.string().min(1, 'must not be empty');
 
-const DENIED = answer.answers('Insufficient credits; no work was started.', answer.insufficientCredits);
+const DENIED = answer.answers(
+  'Insufficient credits (`error` says so), or too many requests; no work was started.',
+  z.union([answer.insufficientCredits.extend({ error: z.literal('Insufficient credits') }), answer.problem]),
+);
 
 /** Takes the credit, writes the work down and wakes the worker; `shape` is what the seed answers. */
 async function start(

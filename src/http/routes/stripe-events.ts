@@ -1,6 +1,6 @@
 /** Stripe's door, and what the operator sees of what came through it. */
 import { z } from 'zod';
-import { StripeEventStatus } from '../../generated/prisma/enums.ts';
+import { StripeEventStatus } from '../../store/inbox.ts';
 import { backfillEvents } from '../../stripe/backfill.ts';
 import { listStripeEvents, readStripeEvent, replayStripeEvent } from '../../stripe/inbox.ts';
 import { receiveWebhook } from '../../stripe/webhook.ts';

@@ -91,7 +91,13 @@ export const cursor = z
   .string('must be given once')
   .max(1_000)
   .regex(/^[\w-]+$/, 'must be the nextCursor of an earlier page')
+  .refine(isStorable, 'must be the nextCursor of an earlier page')
   .meta({ description: '`nextCursor` of the page before.' });
+
+/** What it says goes into a query: no NUL and no half of a surrogate pair, which JSON can write as escapes. */
+function isStorable(value: string): boolean {
+  return !/\\u(?:0000|d[89a-f])/i.test(Buffer.from(value, 'base64url').toString());
+}
 
 export const page = z.strictObject({ limit, cursor: cursor.optional() });
 
