@@ -37,12 +37,17 @@ Try it: a new user with 5 credits, then one credit less.
 Ctrl-C stops everything.`);
 }
 
-/** A second signal while stopping ends the process at once. */
+/** Ctrl-C reaches us from the terminal and again from npm: only a later signal means "at once". */
+const REPEAT_MS = 1_000;
+
 function stopOnSignal(local: Local): void {
-  let isStopping = false;
+  let stoppingSince: number | undefined;
   const stop = async (): Promise<void> => {
-    if (isStopping) process.exit(130);
-    isStopping = true;
+    if (stoppingSince !== undefined) {
+      if (performance.now() - stoppingSince > REPEAT_MS) process.exit(130);
+      return;
+    }
+    stoppingSince = performance.now();
     say('\nStopping …');
     try {
       await local.stop();

@@ -7,6 +7,7 @@ import { creditsOf, FREE_PLAN, TOKENS_PER_CREDIT } from '../domain/plans.ts';
 import { invalidField, TollgateError } from '../errors.ts';
 import { withAccount } from '../store/account.ts';
 import { recordAudit } from '../store/audit.ts';
+import { MAX_PERIOD_DAYS, requireInteger } from './limits.ts';
 import { type Answer, accountOptions, type ChangeRequest, once } from './requests.ts';
 import { planDays, refuseUnknownPlan } from './users.ts';
 
@@ -76,6 +77,7 @@ export function extendPlan(
 ): Promise<Answer> {
   return withAccount(accountOptions(context), userId, (account, tx) =>
     once(tx, { userId, now: account.now }, request, async () => {
+      requireInteger('periodDays', periodDays, { min: 1, max: MAX_PERIOD_DAYS });
       refuseStripePlan(account);
       const { user, now } = account;
       if (!user.isSubscribed)

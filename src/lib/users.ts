@@ -10,6 +10,7 @@ import { listOpenGrants } from '../store/grants.ts';
 import { listSubscriptions } from '../store/subscriptions.ts';
 import { inTransaction } from '../store/transaction.ts';
 import { findProfile, findUser, insertUser, saveProfile } from '../store/users.ts';
+import { MAX_PERIOD_DAYS, requireInteger, requireUserId } from './limits.ts';
 import { accountOptions } from './requests.ts';
 
 /** How long a paid plan without Stripe lasts when nobody says. */
@@ -29,6 +30,7 @@ export interface SignupInput {
  */
 export function signUp(context: Context, input: SignupInput): Promise<boolean> {
   const plan = input.plan ?? FREE_PLAN;
+  requireUserId(input.userId);
   refuseUnknownPlan(context, plan);
   const options = accountOptions(context);
   return inTransaction(context.pool, async (tx) => {
@@ -52,7 +54,8 @@ export function refuseUnknownPlan(context: Context, plan: string): void {
 
 /** A plan on our clock runs until it is changed; one that is paid for runs for a stretch of days. */
 export function planDays(context: Context, plan: string, periodDays: number | undefined): number | null {
-  if (periodDays !== undefined) return periodDays;
+  if (periodDays !== undefined)
+    return requireInteger('periodDays', periodDays, { min: 1, max: MAX_PERIOD_DAYS });
   return context.catalogue.plans[plan]?.reset === 'clock' ? null : DEFAULT_PERIOD_DAYS;
 }
 

@@ -1,6 +1,8 @@
 /** The inbox of Stripe events: every row ends handled, ignored, or visibly failed; none is lost. */
-import type { StripeEventStatus } from '../generated/prisma/enums.ts';
+import { StripeEventStatus } from '../generated/prisma/enums.ts';
 import type { Queryable } from './database.ts';
+
+export { StripeEventStatus };
 
 /** What is kept of an event: ids only. */
 export interface EventPointer {

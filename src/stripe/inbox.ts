@@ -2,9 +2,8 @@
 import { z } from 'zod';
 import type { Context } from '../context.ts';
 import { invalidField, notFound } from '../errors.ts';
-import { StripeEventStatus } from '../generated/prisma/enums.ts';
 import { recordAudit } from '../store/audit.ts';
-import { findEvent, type InboxRow, listEvents, resetEvent } from '../store/inbox.ts';
+import { findEvent, type InboxRow, listEvents, resetEvent, StripeEventStatus } from '../store/inbox.ts';
 import { inTransaction } from '../store/transaction.ts';
 
 export type StripeEventView = Record<string, unknown>;
