@@ -1,6 +1,8 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { seedAccount, seedSchema } from './catalogue.ts';
+import { eventSinks } from './cli/sinks.ts';
+import { openCliTunnel } from './cli/tunnel.ts';
 import { Clock } from './clock.ts';
 import { Deliverer } from './delivery.ts';
 import { Faults } from './http/faults.ts';
@@ -66,6 +68,7 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
 
   const api = { world, keys, faults, onError, catchUp: () => timeline.catchUp() };
   const server = createServer(requestListener(api, { world, deliverer, timeline, faults, reset }));
+  const tunnel = openCliTunnel(server, eventSinks(world, onError));
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
     server.listen(options.port, host, () => {
@@ -84,6 +87,7 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
     close: async () => {
       clearInterval(tick);
       world.scheduler.clear();
+      tunnel.close();
       await new Promise<void>((resolve, reject) => {
         server.close((error) => (error ? reject(error) : resolve()));
         server.closeAllConnections();

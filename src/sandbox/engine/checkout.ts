@@ -13,6 +13,16 @@ import type { NewItem } from './subscription-object.ts';
 
 const DELAYED_DAYS = 3;
 
+/** What the person at the page gave. */
+export interface Payer {
+  /** Without one it is the card that always works. */
+  method?: PaymentMethod;
+  email?: string;
+  name?: string;
+  /** Seconds until a delayed method's money comes or does not. */
+  settlesAfter?: number;
+}
+
 export const CHECKOUT_OUTCOMES = [
   'succeeds',
   'card_declined',
@@ -42,36 +52,53 @@ export function completeSession(
   world: World,
   session: CheckoutSession,
   outcome: CheckoutOutcome,
+  payer: Payer = {},
 ): CheckoutSession {
   if (session.status !== 'open')
     throw invalid(`This Checkout Session is ${session.status}.`, { code: 'resource_already_exists' });
   if (outcome === 'abandon') return session;
   const order = orderOf(world, session);
-  const customer = customerOf(world, session, order);
-  const method = createPaymentMethod(world, cardByName('visa'), {
-    email: session.customer_details?.email ?? customer?.email ?? 'customer@example.com',
-    name: customer?.name ?? 'Sandbox Customer',
-  });
+  const customer = customerOf(world, session, order, payer);
+  const { email, name } = contactOf(session, customer, payer);
+  const method = payer.method ?? createPaymentMethod(world, cardByName('visa'), { email, name });
+  session.customer_details = detailsOf(email, name);
   if (outcome === 'card_declined' || outcome === 'insufficient_funds' || outcome === 'requires_action') {
     refuseCard(world, session, order, customer, method, outcome);
     return session;
   }
   if (session.mode === 'subscription' && customer !== null)
     subscribe(world, session, order, customer, method);
-  else payOnce(world, session, order, customer, method, outcome);
+  else {
+    const settlesAfter = payer.settlesAfter ?? DELAYED_DAYS * DAY;
+    payOnce(world, session, order, { customer, method, outcome, settlesAfter });
+  }
   return session;
 }
 
-function customerOf(world: World, session: CheckoutSession, order: SessionOrder): Customer | null {
+function contactOf(
+  session: CheckoutSession,
+  customer: Customer | null,
+  payer: Payer,
+): { email: string; name: string } {
+  const known = customer?.email ?? session.customer_details?.email ?? session.customer_email;
+  return {
+    email: known ?? payer.email ?? 'customer@example.com',
+    name: customer?.name ?? payer.name ?? 'Sandbox Customer',
+  };
+}
+
+function customerOf(
+  world: World,
+  session: CheckoutSession,
+  order: SessionOrder,
+  payer: Payer,
+): Customer | null {
   const known = world.state.customers.get(session.customer ?? '');
   if (known !== undefined) return known;
   const wanted =
     session.mode === 'subscription' || session.customer_creation === 'always' || order.payment.saveCard;
   if (!wanted) return null;
-  const customer = createCustomer(world, {
-    email: session.customer_email ?? 'customer@example.com',
-    name: 'Sandbox Customer',
-  });
+  const customer = createCustomer(world, contactOf(session, null, payer));
   world.emit('customer.created', customer);
   session.customer = customer.id;
   return customer;
@@ -155,43 +182,44 @@ function subscribe(
     customer: customer.id,
     subscription: subscription.id,
     invoice: invoice.id,
-    ...finished(session, customer, invoice.amount_due === 0 ? 'no_payment_required' : 'paid'),
+    ...finished(invoice.amount_due === 0 ? 'no_payment_required' : 'paid'),
   } satisfies Partial<CheckoutSession>);
   world.emit('checkout.session.completed', session);
 }
 
-function finished(
-  session: CheckoutSession,
-  customer: Customer | null,
-  paymentStatus: 'paid' | 'unpaid' | 'no_payment_required',
-): Partial<CheckoutSession> {
+function detailsOf(email: string, name: string): NonNullable<CheckoutSession['customer_details']> {
   return {
-    status: 'complete',
-    payment_status: paymentStatus,
-    url: null,
-    customer_details: {
-      address: { city: null, country: 'US', line1: null, line2: null, postal_code: '94107', state: null },
-      business_name: null,
-      email: customer?.email ?? session.customer_email ?? 'customer@example.com',
-      individual_name: null,
-      name: customer?.name ?? 'Sandbox Customer',
-      phone: null,
-      tax_exempt: 'none',
-      tax_ids: [],
-    },
+    address: { city: null, country: 'US', line1: null, line2: null, postal_code: '94107', state: null },
+    business_name: null,
+    email,
+    individual_name: null,
+    name,
+    phone: null,
+    tax_exempt: 'none',
+    tax_ids: [],
   };
+}
+
+function finished(
+  paymentStatus: 'paid' | 'unpaid' | 'no_payment_required',
+): Pick<CheckoutSession, 'status' | 'payment_status' | 'url'> {
+  return { status: 'complete', payment_status: paymentStatus, url: null };
 }
 
 function payOnce(
   world: World,
   session: CheckoutSession,
   order: SessionOrder,
-  customer: Customer | null,
-  method: PaymentMethod,
-  outcome: 'succeeds' | 'async_succeeds' | 'async_fails',
+  payment: {
+    customer: Customer | null;
+    method: PaymentMethod;
+    outcome: 'succeeds' | 'async_succeeds' | 'async_fails';
+    settlesAfter: number;
+  },
 ): void {
+  const { customer, method, outcome } = payment;
   if (session.amount_total === 0) {
-    Object.assign(session, finished(session, customer, 'no_payment_required'));
+    Object.assign(session, finished('no_payment_required'));
     world.emit('checkout.session.completed', session);
     return;
   }
@@ -203,11 +231,11 @@ function payOnce(
     Object.assign(intent, { status: 'processing', payment_method: method.id });
     world.emit('payment_intent.processing', intent);
     world.state.delayedPayments.set(session.id, outcome === 'async_succeeds');
-    world.scheduler.plan('payment_settles', world.now() + DELAYED_DAYS * DAY, session.id);
+    world.scheduler.plan('payment_settles', world.now() + payment.settlesAfter, session.id);
   }
   const charge = world.state.charges.get(intent.latest_charge ?? '');
   if (charge !== undefined) settleCharge(world, charge, false);
-  Object.assign(session, finished(session, customer, outcome === 'succeeds' ? 'paid' : 'unpaid'));
+  Object.assign(session, finished(outcome === 'succeeds' ? 'paid' : 'unpaid'));
   world.emit('checkout.session.completed', session);
 }
 

@@ -1,3 +1,5 @@
+import { paymentPageRoutes } from '../cli/payment-pages.ts';
+import { cliSessionRoutes } from '../cli/sessions.ts';
 import { chargeRoutes } from '../resources/charges.ts';
 import { checkoutSessionRoutes } from '../resources/checkout-sessions.ts';
 import { couponRoutes } from '../resources/coupons.ts';
@@ -37,6 +39,8 @@ const ROUTES: readonly Route[] = [
   ...disputeRoutes,
   ...eventRoutes,
   ...webhookEndpointRoutes,
+  ...cliSessionRoutes,
+  ...paymentPageRoutes,
 ];
 
 export function findRoute(method: string, path: string): { route: Route; ids: string[] } | undefined {
