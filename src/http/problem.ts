@@ -31,8 +31,7 @@ export function problemOf(
   where: { publicUrl: string; instance: string; requestId: string; isSeedRoute: boolean },
 ): Problem {
   const { title, status } = ERROR_CODES[error.code];
-  const problem: Problem = {
-    ...error.members,
+  const base = {
     type: problemType(where.publicUrl, error.code),
     title,
     status,
@@ -41,6 +40,8 @@ export function problemOf(
     code: error.code,
     requestId: where.requestId,
   };
+  // Twice, so that what every problem has stands first, and no member can take its place.
+  const problem: Problem = { ...base, ...error.members, ...base };
   if (error.errors.length > 0) {
     problem.errors = error.errors.map(({ path, message }) => ({ path: callerPath(path), message }));
   }
