@@ -93,6 +93,7 @@ export function classifyLine(
     invoiceId: invoice.id,
     lineId: line.id,
     itemId: line.subscriptionItemId,
+    isTopUp: line.isProration,
     plan: bought.plan,
     interval: line.price?.interval ?? 'month',
     quantity: line.quantity,

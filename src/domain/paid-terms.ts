@@ -1,6 +1,6 @@
 /** What paid invoice lines give, and when: windows, keys, and the one place where a term's allowance lands. Pure. */
 import type { Account } from './account.ts';
-import { type AllowanceInput, landAllowance, voidAllowances } from './allowance.ts';
+import { type AllowanceInput, landAllowance, openAllowances, voidAllowances } from './allowance.ts';
 import type { Grant } from './model.ts';
 import { addDays, addMonths, type Period } from './period.ts';
 import { FREE_PLAN, planDefinition, TOKENS_PER_CREDIT } from './plans.ts';
@@ -61,8 +61,42 @@ export function settleTerm(
   return isAgain ? 'trial_again' : 'too_late';
 }
 
+/**
+ * What a plan change inside a window adds: up to the new allowance, counting all that the subscription has had in this
+ * window, so that going up, down and up again gains nothing (stripe.md B2).
+ * @returns whether anything was added
+ */
+export function landTopUp(account: Account, subscription: SubscriptionState, term: PaidTerm): boolean {
+  const { user } = account;
+  const isInWindow = term.start >= user.monthlyResetDate && term.start < user.periodEnd;
+  if (user.currentSubscriptionId !== subscription.id || !isInWindow) return false;
+  const { key, tokens, details } = termGrant(account, subscription, term, 0);
+  const had = openAllowances(account)
+    .filter(
+      ({ subscriptionId, windowEnd }) =>
+        subscriptionId === subscription.id && windowEnd && windowEnd > term.start,
+    )
+    .reduce((sum, { amountTokens }) => sum + amountTokens, 0);
+  if (tokens <= had) return false;
+  account.grant({
+    key,
+    source: 'allowance',
+    tokens: tokens - had,
+    expiresAt: addDays(user.periodEnd, planDefinition(account.catalogue, term.plan).graceDays),
+    details: {
+      ...details,
+      offer: term.plan,
+      reason: `Change to ${term.quantity} × ${term.plan}`,
+      windowStart: term.start,
+      windowEnd: user.periodEnd,
+      windowKind: 'delta',
+    },
+  });
+  return true;
+}
+
 /** Back on a term that has had some of its months: the next one to come is the one after them. */
-function resumeWindow(account: Account, term: PaidTerm, grantedWindows: number): void {
+export function resumeWindow(account: Account, term: PaidTerm, grantedWindows: number): void {
   const window = termWindows(term)[grantedWindows - 1];
   if (!window) return;
   account.user.monthlyResetDate = window.start;

@@ -35,6 +35,8 @@ export interface PaidTerm extends Period {
   lineId: string;
   /** The subscription item that was billed; null where the line does not say. */
   itemId: string | null;
+  /** The new price of a change inside a window: it fills the window up to the new allowance, not twice. */
+  isTopUp: boolean;
   plan: string;
   interval: string;
   quantity: number;

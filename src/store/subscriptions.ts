@@ -14,6 +14,7 @@ const paidTermSchema = z.object({
   invoiceId: z.string(),
   lineId: z.string(),
   itemId: z.string().nullable(),
+  isTopUp: z.boolean(),
   plan: z.string(),
   interval: z.string(),
   quantity: z.int(),

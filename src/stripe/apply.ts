@@ -5,7 +5,7 @@
 import type { Context } from '../context.ts';
 import type { Account } from '../domain/account.ts';
 import { classifyLine, type InvoiceLine, isKnownBillingReason } from '../domain/invoice-lines.ts';
-import { allowanceKey, settleTerm, termWindows } from '../domain/paid-terms.ts';
+import { allowanceKey, landTopUp, resumeWindow, settleTerm, termWindows } from '../domain/paid-terms.ts';
 import { packOfPrice, TOKENS_PER_CREDIT } from '../domain/plans.ts';
 import {
   applySubscriptions,
@@ -79,7 +79,9 @@ async function applySubscription(
   done.push(`${fetched.id} ${isNewer ? fetched.status : 'was newer here'}`);
   const terms = known?.paid ? [known.paid] : [];
   for (const term of invoice ? paidTerms(work, invoice, snapshot) : []) {
-    await storePaidTerm(tx, userId, fetched.id, term);
+    // A change inside a window is the newest term only if it pays for longer: from months to a year.
+    const paysLonger = !known?.paid || term.end > known.paid.end;
+    if (!term.isTopUp || paysLonger) await storePaidTerm(tx, userId, fetched.id, term);
     terms.push(term);
   }
   const subscriptions = await listSubscriptions(tx, userId);
@@ -134,9 +136,8 @@ function paidTerms(work: Work, invoice: FetchedInvoice, subscription: Subscripti
     const isOther = line.subscriptionId !== null && line.subscriptionId !== subscription.id;
     const meaning = classifyLine(context.catalogue, invoice, { ...line, price }, subscription.trialEnd);
     if (isOther) alert('line_of_other_subscription', line);
-    else if (meaning.kind === 'full' || meaning.kind === 'trial') return [meaning.term];
-    else if (meaning.kind === 'unknown_price' || meaning.kind === 'delta')
-      alert(`${meaning.kind}_line`, line);
+    else if ('term' in meaning) return [meaning.term];
+    else if (meaning.kind === 'unknown_price') alert('unknown_price_line', line);
     return [];
   });
 }
@@ -156,16 +157,14 @@ async function settle(
 }
 
 async function settleOne(
-  { context, account, tx, userId, done }: Work,
+  work: Work,
   subscription: SubscriptionState,
   term: PaidTerm,
   all: readonly SubscriptionState[],
 ): Promise<void> {
-  const stored = await countLineGrants(tx, userId, term);
-  // What the roll has just granted is not stored yet.
-  const isOfTerm = (line: string | null): boolean => line === term.lineId;
-  const fresh = [...account.newGrants].filter(({ invoiceLineId }) => isOfTerm(invoiceLineId)).length;
-  const grantedWindows = stored + fresh;
+  const { context, account, tx, userId, done } = work;
+  const grantedWindows = await grantsOfTerm(work, term);
+  if (term.isTopUp) return settleTopUp(work, subscription, term, grantedWindows);
   const subject = { userId, subscriptionId: subscription.id, invoiceId: term.invoiceId, lineId: term.lineId };
   if (grantedWindows === 0) {
     const window = { subscriptionItemId: term.itemId ?? subscription.itemId, start: term.start };
@@ -181,6 +180,28 @@ async function settleOne(
   done.push(`${allowanceKey(term, 0)} ${settlement} (1 of ${termWindows(term).length})`);
   if (settlement !== 'landed')
     context.log.warn({ ...subject, settlement }, 'A paid line gave no spendable credits');
+}
+
+async function grantsOfTerm({ account, tx, userId }: Work, term: PaidTerm): Promise<number> {
+  // What the roll has just granted is not stored yet.
+  const fresh = [...account.newGrants].filter(({ invoiceLineId }) => invoiceLineId === term.lineId);
+  return (await countLineGrants(tx, userId, term)) + fresh.length;
+}
+
+/** The first window of a top-up is the one that runs already; the months of a year follow it. */
+async function settleTopUp(
+  { account, tx, userId, done }: Work,
+  subscription: SubscriptionState,
+  term: PaidTerm,
+  grants: number,
+): Promise<void> {
+  const key = allowanceKey(term, 0);
+  const hasLanded = (await findGrantId(tx, userId, key)) !== undefined;
+  if (!hasLanded && landTopUp(account, subscription, term)) done.push(`${key} topped up`);
+  const months = grants - (hasLanded ? 1 : 0);
+  const isNewest = subscription.paid?.lineId === term.lineId;
+  const isCurrent = account.user.currentSubscriptionId === subscription.id && isNewest;
+  if (isCurrent && months > 0) resumeWindow(account, term, months + 1);
 }
 
 /**

@@ -38,8 +38,8 @@ export async function backfillEvents(
   }
   let added = 0;
   for (const pointer of pointers.reverse()) if (await storeEvent(context, pointer, 'backfill')) added += 1;
-  const newest = pointers.at(-1);
-  if (newest) await writeCursor(pool, CURSOR, newest.createdAt);
+  // By Stripe's clock, not ours. Without any event the start is kept, so that the reach does not move on with time.
+  await writeCursor(pool, CURSOR, pointers.at(-1)?.createdAt ?? new Date(gte * 1000));
   return { received: pointers.length, added };
 }
 
