@@ -104,7 +104,7 @@ export function entitledSubscriptions(
 export function applySubscriptions(account: Account, subscriptions: readonly SubscriptionState[]): void {
   const { user } = account;
   voidEnded(account, subscriptions);
-  const current = entitledSubscriptions(account, subscriptions)[0];
+  const current = chooseCurrent(account, subscriptions);
   if (!current) {
     const left = subscriptions.find((subscription) => subscription.id === user.currentSubscriptionId);
     if (user.currentSubscriptionId !== null) leaveSubscription(account, left);
@@ -124,6 +124,19 @@ export function applySubscriptions(account: Account, subscriptions: readonly Sub
   user.isMetered = planDefinition(account.catalogue, plan).overage === 'meter';
   user.subscriptionEndsAt = current.cancelAt ?? current.paid?.end ?? current.currentPeriodEnd;
   user.accessEndsAt = accessEndsAt(account, current);
+}
+
+/**
+ * The oldest, but never away from one of the same plan: what the other has given would be voided, and would be missing
+ * if the older one, heard of late, ends first.
+ */
+function chooseCurrent(
+  account: Account,
+  subscriptions: readonly SubscriptionState[],
+): SubscriptionState | undefined {
+  const entitled = entitledSubscriptions(account, subscriptions);
+  const present = entitled.find(({ id }) => id === account.user.currentSubscriptionId);
+  return present?.plan === entitled[0]?.plan ? present : entitled[0];
 }
 
 /** Also of one that is not the current one any more: frozen credits do not outlive their subscription. */

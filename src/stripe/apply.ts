@@ -110,11 +110,12 @@ function alertDuplicates(
   { context, account, userId }: Work,
   subscriptions: readonly SubscriptionState[],
 ): void {
-  const [kept, ...others] = entitledSubscriptions(account, subscriptions);
+  const kept = account.user.currentSubscriptionId;
+  const others = entitledSubscriptions(account, subscriptions).filter(({ id }) => id !== kept);
   if (others.length === 0) return;
   context.log.error(
-    { alert: 'two_subscriptions', userId, kept: kept?.id, others: others.map(({ id }) => id) },
-    'A user pays for two subscriptions; the older one counts: cancel and refund the other in Stripe',
+    { alert: 'two_subscriptions', userId, kept, others: others.map(({ id }) => id) },
+    'A user pays for two subscriptions and one counts: cancel and refund the other in Stripe',
   );
 }
 

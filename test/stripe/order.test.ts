@@ -1,7 +1,8 @@
 // Any order, any repetition: the same history ends in the same balance (promise 4).
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { cancelSubscription } from '../../src/stripe/billing.ts';
-import { handleStripeEvent } from '../../src/stripe/sync.ts';
+import { ensureCustomer } from '../../src/stripe/customers.ts';
+import { handleStripeEvent, syncSubscription } from '../../src/stripe/sync.ts';
 import { receiveWebhook } from '../../src/stripe/webhook.ts';
 import { type Delivery, request, Service, sign } from './harness.ts';
 
@@ -102,6 +103,27 @@ test('the second of two subscriptions waits for the end of the first, whose end 
     { subscription_id: first.id, alive: false },
     { subscription_id: second.id, alive: true },
   ]);
+});
+
+test('the second of two is heard of first, and the first ends: what was given stays', async () => {
+  const { pool } = service.context;
+  const other = await service.signUp();
+  const customer = await ensureCustomer(service.context, other);
+  const card = await service.stripe.paymentMethods.attach('pm_card_visa', { customer });
+  const price = (await service.stripe.prices.list({ lookup_keys: ['pro_monthly'] })).data[0]!.id;
+  const buy = () =>
+    service.stripe.subscriptions.create({ customer, default_payment_method: card.id, items: [{ price }] });
+  const older = await buy();
+  await service.advance(1);
+  const newer = await buy();
+  await service.settle((all) => all.filter(({ body }) => !body.includes(older.id)));
+  expect(await service.balance(other)).toEqual({ plan: 'pro', credits: 100, allowance: 100 });
+  await syncSubscription(service.context, older.id);
+  await service.stripe.subscriptions.cancel(older.id);
+  await service.settle();
+  expect(await service.balance(other)).toEqual({ plan: 'pro', credits: 100, allowance: 100 });
+  const { rows } = await pool.query('select current_subscription_id as id from users where id = $1', [other]);
+  expect(rows).toEqual([{ id: newer.id }]);
 });
 
 test('the end of a subscription that is not the current one changes nothing', async () => {
