@@ -54,7 +54,28 @@ export function createBalanceTransaction(
   return transaction;
 }
 
-function cardPayment(method: PaymentMethod, amount: number): NonNullable<Charge['payment_method_details']> {
+function debitPayment(
+  debit: NonNullable<PaymentMethod['sepa_debit']>,
+): NonNullable<Charge['payment_method_details']> {
+  const { bank_code, branch_code, country, fingerprint, last4 } = debit;
+  return {
+    sepa_debit: {
+      bank_code,
+      branch_code,
+      country,
+      fingerprint,
+      last4,
+      mandate: null,
+    },
+    type: 'sepa_debit',
+  };
+}
+
+function paymentDetails(
+  method: PaymentMethod,
+  amount: number,
+): NonNullable<Charge['payment_method_details']> {
+  if (method.sepa_debit !== undefined) return debitPayment(method.sepa_debit);
   const card = method.card;
   return {
     card: {
@@ -144,7 +165,7 @@ export function createCharge(
     paid,
     payment_intent: intent.id,
     payment_method: method.id,
-    payment_method_details: cardPayment(method, intent.amount),
+    payment_method_details: paymentDetails(method, intent.amount),
     radar_options: {},
     receipt_email: null,
     receipt_number: null,

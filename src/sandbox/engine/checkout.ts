@@ -109,6 +109,7 @@ function pageIntent(
   session: CheckoutSession,
   order: SessionOrder,
   customer: Customer | null,
+  method: PaymentMethod,
 ): PaymentIntent {
   const existing = world.state.paymentIntents.get(session.payment_intent ?? '');
   if (existing !== undefined) return existing;
@@ -120,7 +121,7 @@ function pageIntent(
     metadata: order.payment.metadata,
     setupFutureUsage: order.payment.saveCard ? 'off_session' : null,
     invoice: null,
-    methodTypes: ['card'],
+    methodTypes: [method.type],
   });
   // Only a one-time payment's intent shows in the session (stripe.md A3).
   if (session.mode === 'payment') session.payment_intent = intent.id;
@@ -135,7 +136,7 @@ function refuseCard(
   method: PaymentMethod,
   outcome: 'card_declined' | 'insufficient_funds' | 'requires_action',
 ): void {
-  const intent = pageIntent(world, session, order, customer);
+  const intent = pageIntent(world, session, order, customer, method);
   confirmIntent(world, intent, {
     method: method.id,
     onSession: true,
@@ -223,7 +224,7 @@ function payOnce(
     world.emit('checkout.session.completed', session);
     return;
   }
-  const intent = pageIntent(world, session, order, customer);
+  const intent = pageIntent(world, session, order, customer, method);
   if (customer !== null && order.payment.saveCard) attachPaymentMethod(world, method.id, customer.id);
   if (outcome === 'succeeds') confirmIntent(world, intent, { method: method.id, onSession: true, outcome });
   else {

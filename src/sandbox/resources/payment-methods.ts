@@ -36,7 +36,8 @@ const createParams = z.strictObject({
     })
     .optional(),
   metadata: metadata.optional(),
-  type: z.enum(['card']),
+  sepa_debit: z.strictObject({ iban: text }).optional(),
+  type: z.enum(['card', 'sepa_debit']),
 });
 const updateParams = z.strictObject({
   allow_redisplay: z.enum(['always', 'limited', 'unspecified']).optional(),
@@ -88,18 +89,48 @@ function cardDetails(world: World, card: TestCard): NonNullable<PaymentMethod['c
   };
 }
 
-export function createPaymentMethod(world: World, card: TestCard, details?: BillingDetails): PaymentMethod {
-  const method = {
+function baseMethod(world: World, details: BillingDetails | undefined) {
+  return {
     id: newId('pm'),
     object: 'payment_method',
     allow_redisplay: 'unspecified',
     billing_details: withDetails(NO_BILLING_DETAILS, details),
-    card: cardDetails(world, card),
     created: world.now(),
     customer: null,
     customer_account: null,
     livemode: false,
     metadata: {},
+  } satisfies Partial<PaymentMethod>;
+}
+
+/** A bank account; how a payment from it ends is written in the test IBAN (https://docs.stripe.com/testing). */
+export function createSepaDebit(world: World, iban: string, details?: BillingDetails): PaymentMethod {
+  const account = iban.replaceAll(' ', '').toUpperCase();
+  if (!/^[A-Z]{2}\d{2}[A-Z0-9]{11,30}$/.test(account))
+    throw invalid('The IBAN you provided is invalid.', {
+      code: 'invalid_bank_account_iban',
+      param: 'sepa_debit[iban]',
+    });
+  const method = {
+    ...baseMethod(world, details),
+    sepa_debit: {
+      bank_code: account.slice(4, 9),
+      branch_code: '',
+      country: account.slice(0, 2),
+      fingerprint: `fp${account.slice(-14)}`,
+      generated_from: { charge: null, setup_attempt: null },
+      last4: account.slice(-4),
+    },
+    type: 'sepa_debit',
+  } satisfies PaymentMethod;
+  world.state.paymentMethods.set(method.id, method);
+  return method;
+}
+
+export function createPaymentMethod(world: World, card: TestCard, details?: BillingDetails): PaymentMethod {
+  const method = {
+    ...baseMethod(world, details),
+    card: cardDetails(world, card),
     type: 'card',
   } satisfies PaymentMethod;
   const { attach, charge, authenticatedAfterSetup, dispute } = card;
@@ -169,7 +200,16 @@ export function cardByName(name: string): TestCard {
 
 export const paymentMethodRoutes: Route[] = [
   route('POST', '/payment_methods', createParams, ({ world, params }) => {
-    const method = createPaymentMethod(world, cardOf(params.card), params.billing_details);
+    const { type, card, sepa_debit: debit, billing_details: details } = params;
+    if (type === 'sepa_debit' && debit === undefined)
+      throw invalid('Missing required param: sepa_debit.', {
+        code: 'parameter_missing',
+        param: 'sepa_debit',
+      });
+    const method =
+      debit === undefined
+        ? createPaymentMethod(world, cardOf(card), details)
+        : createSepaDebit(world, debit.iban, details);
     method.metadata = mergeMetadata(null, params.metadata);
     return method;
   }),

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { previousAttributes } from '../diff.ts';
 import { createRefund } from '../engine/refunds.ts';
 import { invalid, missing } from '../errors.ts';
 import { page } from '../http/lists.ts';
@@ -79,9 +80,10 @@ export const refundRoutes: Route[] = [
     ({ world, params, id }) => {
       const refund = findRefund(world, id);
       // Stripe announces a refund's change under both names.
+      const before = structuredClone(refund);
       const merged = mergeMetadata(refund.metadata, params.metadata);
       world.update('refund.updated', refund, { metadata: merged });
-      world.emit('charge.refund.updated', refund);
+      world.emit('charge.refund.updated', refund, previousAttributes(before, refund));
       return refund;
     },
   ),
