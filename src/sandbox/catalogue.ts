@@ -18,19 +18,37 @@ export const seedSchema = z.object({
 });
 export type Seed = z.output<typeof seedSchema>;
 
-/** The account as it was before anybody used it; silent, because nobody can have been listening. */
+/**
+ * The account as it was before anybody used it, or what a kept one lacks of it; silent, because nobody can
+ * have been listening.
+ */
 export function seedAccount(world: World, seed: Seed): void {
-  const products = new Map<string, string>();
-  for (const { lookupKey, productName, unitAmount, currency, interval } of seed.prices) {
-    const product = products.get(productName) ?? createProduct(world, productName).id;
-    products.set(productName, product);
-    const price = createPrice(world, product, {
-      currency: currency.toLowerCase(),
-      unit_amount: unitAmount,
-      ...(interval === undefined ? {} : { recurring: { interval } }),
-    });
-    price.lookup_key = lookupKey;
-  }
-  for (const { url, secret } of seed.webhookEndpoints)
-    createEndpoint(world, { url, secret, enabledEvents: ['*'] });
+  for (const price of seed.prices) seedPrice(world, price);
+  seedEndpoints(world, seed.webhookEndpoints);
+}
+
+function seedPrice(world: World, wanted: Seed['prices'][number]): void {
+  const { lookupKey, productName, unitAmount, currency, interval } = wanted;
+  const { prices, products } = world.state;
+  if ([...prices.values()].some((price) => price.active && price.lookup_key === lookupKey)) return;
+  const known = [...products.values()].find((product) => product.name === productName);
+  const price = createPrice(world, (known ?? createProduct(world, productName)).id, {
+    currency: currency.toLowerCase(),
+    unit_amount: unitAmount,
+    ...(interval === undefined ? {} : { recurring: { interval } }),
+  });
+  price.lookup_key = lookupKey;
+}
+
+/** The host's endpoints keep their ids, and with them what is owed to them, when ports or secrets change. */
+function seedEndpoints(world: World, wanted: Seed['webhookEndpoints']): void {
+  const { webhookEndpoints, webhookSecrets, seededEndpoints } = world.state;
+  world.state.seededEndpoints = wanted.map(({ url, secret }, index) => {
+    const kept = webhookEndpoints.get(seededEndpoints[index] ?? '');
+    if (kept === undefined) return createEndpoint(world, { url, secret, enabledEvents: ['*'] }).id;
+    kept.url = url;
+    webhookSecrets.set(kept.id, secret);
+    return kept.id;
+  });
+  for (const id of seededEndpoints.slice(wanted.length)) webhookEndpoints.delete(id);
 }

@@ -44,6 +44,16 @@ export class Clock {
     this.#heldAtMs = null;
   }
 
+  get offsetMs(): number {
+    return this.nowMs() - this.wallClock();
+  }
+
+  /** Goes on with an offset; from `notBeforeMs` if the wall clock has been set back since. */
+  restore(offsetMs: number, notBeforeMs: number): void {
+    this.#heldAtMs = null;
+    this.#offsetMs = Math.max(offsetMs, notBeforeMs - this.wallClock());
+  }
+
   reset(): void {
     this.#offsetMs = 0;
     this.#heldAtMs = null;

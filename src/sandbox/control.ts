@@ -1,5 +1,7 @@
 import { z } from 'zod';
-import type { Chaos, Deliverer } from './delivery.ts';
+import type { DeliverySettings } from './chaos.ts';
+import { testClockOfRequest } from './clock-owner.ts';
+import type { Deliverer } from './delivery.ts';
 import { CHECKOUT_OUTCOMES, completeSession } from './engine/checkout.ts';
 import { closeDispute, openDispute } from './engine/disputes.ts';
 import { StripeError } from './errors.ts';
@@ -9,10 +11,14 @@ import { findCharge } from './resources/charges.ts';
 import { findSession } from './resources/checkout-sessions.ts';
 import { findCustomer } from './resources/customers.ts';
 import { findDispute } from './resources/disputes.ts';
+import { rollSecret } from './resources/webhook-endpoints.ts';
 import type { Timeline } from './timeline.ts';
 import type { World } from './world.ts';
 
 const MAX_ADVANCE_SECONDS = 20 * 366 * 86_400;
+const MAX_RETRY_SECONDS = 30 * 86_400;
+/** As long as Stripe lets an old secret go on (https://docs.stripe.com/webhooks#roll-endpoint-secrets). */
+const MAX_ROLL_SECONDS = 86_400;
 
 export interface ControlContext {
   world: World;
@@ -41,12 +47,22 @@ const delivery = z.strictObject({
   staleRate: rate.optional(),
   delayMs: z.number().min(0).max(60_000).optional(),
   paused: z.boolean().optional(),
+  beforeResponse: z.boolean().optional(),
+  retryDelaysSeconds: z.array(z.number().positive().max(MAX_RETRY_SECONDS)).max(20).optional(),
+  giveUpAfterSeconds: z.number().min(0).max(MAX_RETRY_SECONDS).optional(),
+  maxAttempts: z.number().int().positive().max(100).nullable().optional(),
 });
 const faultSettings = z.strictObject({
   latencyMs: z.number().min(0).max(60_000).optional(),
   errorRate: rate.optional(),
+  errorAfterCommitRate: rate.optional(),
   resetAfterCommitRate: rate.optional(),
+  rateLimitRate: rate.optional(),
+  lockTimeoutRate: rate.optional(),
   seed: seed.optional(),
+});
+const roll = z.strictObject({
+  expiresInSeconds: z.number().int().min(0).max(MAX_ROLL_SECONDS).optional(),
 });
 const billing = z.strictObject({
   afterFinalRetry: z.enum(['canceled', 'unpaid', 'past_due']).optional(),
@@ -82,8 +98,9 @@ async function advanceClock(context: ControlContext, _id: string, body: unknown)
   const target = to === undefined ? now + (seconds ?? 0) * 1000 : Date.parse(to);
   if (target < now) throw refusal('to', 'lies in the past');
   if (target - now > MAX_ADVANCE_SECONDS * 1000) throw refusal('to', 'is more than 20 years away');
+  const before = context.timeline.steps;
   await context.timeline.advanceTo(target);
-  return { ...clockView(context), ...deliverer.totals };
+  return { ...clockView(context), ...deliverer.totals, steps: context.timeline.steps - before };
 }
 
 async function completeCheckout(context: ControlContext, id: string, body: unknown): Promise<object> {
@@ -136,18 +153,26 @@ const ROUTES: { method: string; pattern: RegExp; handle: Handler }[] = [
     method: 'POST',
     pattern: /^\/delivery$/,
     handle: ({ deliverer }, _id, body) => {
-      const changes: Partial<Chaos> = given(parse(delivery, body));
+      const changes: Partial<DeliverySettings> = given(parse(delivery, body));
       deliverer.configure(changes);
-      return deliverer.chaos;
+      return deliverer.settings;
     },
   },
   {
     method: 'POST',
     pattern: /^\/delivery\/settle$/,
-    handle: async ({ deliverer }, _id, body) => {
+    handle: async ({ deliverer, timeline }, _id, body) => {
       parse(z.strictObject({}), body);
-      await deliverer.idle();
+      await timeline.quiet();
       return { ...deliverer.totals, pending: 0, held: deliverer.held };
+    },
+  },
+  {
+    method: 'POST',
+    pattern: /^\/webhook_endpoints\/([^/]+)\/roll$/,
+    handle: ({ world }, id, body) => {
+      const { expiresInSeconds } = parse(roll, body);
+      return rollSecret(world, id, expiresInSeconds ?? MAX_ROLL_SECONDS);
     },
   },
   {
@@ -197,8 +222,13 @@ export async function control(
   for (const route of ROUTES) {
     const match = route.method === method ? route.pattern.exec(path) : null;
     if (match !== null) {
-      context.timeline.catchUp();
-      return route.handle(context, decodeURIComponent(match[1] ?? ''), jsonBody(text));
+      const { world, timeline } = context;
+      timeline.catchUp();
+      const id = decodeURIComponent(match[1] ?? '');
+      const body = jsonBody(text);
+      if (method === 'POST') world.touched();
+      // What a handler does before it waits for deliveries, it does at the time of the object's test clock.
+      return world.within(testClockOfRequest(world.state, id, {}), () => route.handle(context, id, body));
     }
   }
   return undefined;

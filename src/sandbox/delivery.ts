@@ -1,45 +1,26 @@
-import { DAY, HOUR } from './calendar.ts';
-import { mulberry32, type Random, shuffled } from './random.ts';
-import { signatureHeader } from './signature.ts';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Chaos, type DeliverySettings, type Mixed } from './chaos.ts';
+import { olderView, post, type Sink, wantsEvent } from './targets.ts';
 import type { SandboxEvent, WebhookEndpoint } from './wire.ts';
 import type { World } from './world.ts';
 
-const TIMEOUT_MS = 10_000;
 const PARALLEL = 8;
-/** Seconds after the first attempt; Stripe publishes only "up to three days with exponential backoff". */
-const RETRY_DELAYS = [300, 1800, 2 * HOUR, 5 * HOUR, 10 * HOUR];
-const LATER_DELAY = 12 * HOUR;
-const GIVE_UP_AFTER = 3 * DAY;
 
-export interface Chaos {
-  seed: number;
-  shuffle: boolean;
-  duplicateRate: number;
-  dropRate: number;
-  staleRate: number;
-  delayMs: number;
-  paused: boolean;
-}
-
-export const NO_CHAOS: Chaos = {
-  seed: 1,
-  shuffle: false,
-  duplicateRate: 0,
-  dropRate: 0,
-  staleRate: 0,
-  delayMs: 0,
-  paused: false,
-};
-
-interface Delivery {
+/** Plain data, so that what is still owed survives a restart. */
+export interface Delivery {
   id: string;
-  event: SandboxEvent;
-  endpoint: WebhookEndpoint;
+  event: string;
+  /** A webhook endpoint or a sink. */
+  target: string;
   attempts: number;
   firstAt: number;
-  stale: boolean;
-  delayMs: number;
+  /** Sinks and what a person sends again get one attempt. */
+  once: boolean;
+  /** Waits for its next attempt, which the scheduler knows. */
+  waiting: boolean;
 }
+
+type Sent = Mixed<Delivery> & { dueAtMs: number };
 
 export interface DeliveryTotals {
   delivered: number;
@@ -51,16 +32,18 @@ export interface DeliveryTotals {
 export class Deliverer {
   readonly #world: World;
   readonly #onError: (error: unknown) => void;
-  readonly #waiting = new Map<string, Delivery>();
-  #chaos: Chaos = NO_CHAOS;
-  #random: Random = mulberry32(NO_CHAOS.seed);
+  readonly #chaos = new Chaos();
+  readonly #sinks = new Map<string, Sink>();
+  /** Everything not yet answered, dropped or given up. */
+  readonly #owed = new Map<string, Delivery>();
   #queue: Delivery[] = [];
-  #ready: Delivery[] = [];
+  #ready: Sent[] = [];
   #running = 0;
   #pumpPlanned = false;
+  #stopped = false;
   #sequence = 0;
   #epoch = 0;
-  #idleWaiters: (() => void)[] = [];
+  #waiters: { done: () => boolean; resolve: () => void }[] = [];
   totals: DeliveryTotals = { delivered: 0, failed: 0, dropped: 0 };
 
   constructor(world: World, onError: (error: unknown) => void) {
@@ -68,191 +51,241 @@ export class Deliverer {
     this.#onError = onError;
   }
 
-  get chaos(): Chaos {
-    return this.#chaos;
+  get settings(): DeliverySettings {
+    return this.#chaos.settings;
   }
 
   get held(): number {
-    return this.#chaos.paused ? this.#queue.length : 0;
+    return this.settings.paused ? this.#queue.length : 0;
   }
 
-  configure(changes: Partial<Chaos>): void {
-    this.#chaos = { ...this.#chaos, ...changes };
-    if (changes.seed !== undefined) this.#random = mulberry32(changes.seed);
+  configure(changes: Partial<DeliverySettings>): void {
+    this.#chaos.configure(changes);
     this.#planPump();
   }
 
+  /** Sinks stay: whoever listens goes on listening. */
   reset(): void {
     this.#epoch += 1;
     this.#queue = [];
     this.#ready = [];
-    this.#waiting.clear();
-    this.#chaos = NO_CHAOS;
-    this.#random = mulberry32(NO_CHAOS.seed);
+    this.#owed.clear();
+    this.#chaos.reset();
     this.totals = { delivered: 0, failed: 0, dropped: 0 };
-    this.#wakeIfIdle();
+    this.#wake();
+  }
+
+  /** What is on its way is let go; what is owed stays owed, for the snapshot. */
+  stop(): void {
+    this.#stopped = true;
+    this.#epoch += 1;
+    this.#ready = [];
+    this.#wake();
+  }
+
+  /** Deliveries for a snapshot. */
+  save(): Delivery[] {
+    return [...this.#owed.values()].filter((delivery) => !this.#sinks.has(delivery.target));
+  }
+
+  /** The scheduler has the retries; everything else starts again. */
+  restore(deliveries: readonly Delivery[]): void {
+    for (const delivery of deliveries) {
+      this.#owed.set(delivery.id, delivery);
+      this.#sequence = Math.max(this.#sequence, Number(delivery.id.split('_')[1] ?? 0));
+      if (!delivery.waiting) this.#queue.push(delivery);
+    }
+    if (this.#queue.length > 0) this.#planPump();
+  }
+
+  /** Registers a receiver inside this process; call what it returns when the receiver goes away. */
+  addSink(sink: Sink): () => void {
+    this.#sequence += 1;
+    const id = `sink_${this.#sequence}`;
+    this.#sinks.set(id, sink);
+    return () => {
+      this.#sinks.delete(id);
+      const gone = [...this.#owed.values()].filter((delivery) => delivery.target === id);
+      this.#queue = this.#queue.filter((delivery) => delivery.target !== id);
+      for (const delivery of gone) this.#answered(delivery);
+      this.#wake();
+    };
   }
 
   dispatch(event: SandboxEvent): void {
     for (const endpoint of this.#world.state.webhookEndpoints.values())
-      if (endpoint.status === 'enabled' && wants(endpoint, event.type)) this.send(event, endpoint);
+      if (wantsEvent(endpoint, event.type)) this.send(event, endpoint.id);
+    for (const [id, sink] of this.#sinks)
+      if (wantsEvent(sink, event.type)) this.send(event, id, { once: true });
   }
 
-  send(event: SandboxEvent, endpoint: WebhookEndpoint): void {
-    event.pending_webhooks += 1;
+  send(event: SandboxEvent, target: string, { once = false } = {}): void {
     this.#sequence += 1;
-    this.#queue.push({
+    const delivery: Delivery = {
       id: `delivery_${this.#sequence}`,
-      event,
-      endpoint,
+      event: event.id,
+      target,
       attempts: 0,
-      firstAt: this.#world.now(),
-      stale: false,
-      delayMs: 0,
-    });
-    this.#planPump();
-  }
-
-  /** Resolves when nothing is queued or on its way (held back and waiting for a retry do not count). */
-  idle(): Promise<void> {
-    if (this.#isIdle()) return Promise.resolve();
-    return new Promise((resolve) => this.#idleWaiters.push(resolve));
-  }
-
-  /** A retry whose virtual time has come. */
-  retry(deliveryId: string): void {
-    const delivery = this.#waiting.get(deliveryId);
-    if (delivery === undefined) return;
-    this.#waiting.delete(deliveryId);
-    // Whoever deletes or disables an endpoint does not want what is still owed to it.
-    if (this.#world.state.webhookEndpoints.get(delivery.endpoint.id)?.status !== 'enabled') return;
+      firstAt: this.#world.clock.now(),
+      once,
+      waiting: false,
+    };
+    const { unanswered } = this.#world.state;
+    unanswered.set(event.id, [...new Set([...(unanswered.get(event.id) ?? []), target])]);
+    event.pending_webhooks = unanswered.get(event.id)?.length ?? 0;
+    this.#owed.set(delivery.id, delivery);
     this.#queue.push(delivery);
     this.#planPump();
   }
 
+  /** Whether no attempt at this event is outstanding: all answered with 2xx, given up, or lost by chaos. */
+  deliveredOk(eventId: string): boolean {
+    for (const delivery of this.#owed.values())
+      if (delivery.event === eventId && !this.#sinks.has(delivery.target)) return false;
+    return true;
+  }
+
+  /** Resolves when nothing is queued or on its way (held back and waiting for a retry do not count). */
+  idle(): Promise<void> {
+    return this.#until(() => this.#isIdle());
+  }
+
+  /** Resolves when what one API request caused has been delivered or has failed once. */
+  settled(requestId: string): Promise<void> {
+    return this.#until(() => this.settings.paused || !this.#isUnderWay(requestId));
+  }
+
+  /** A retry whose virtual time has come. */
+  retry(deliveryId: string): void {
+    const delivery = this.#owed.get(deliveryId);
+    if (delivery?.waiting !== true) return;
+    delivery.waiting = false;
+    // Whoever deletes or disables an endpoint does not want what is still owed to it.
+    if (this.#world.state.webhookEndpoints.get(delivery.target)?.status !== 'enabled') {
+      this.#release(delivery);
+      return;
+    }
+    this.#queue.push(delivery);
+    this.#planPump();
+  }
+
+  #isUnderWay(requestId: string): boolean {
+    for (const { waiting, event } of this.#owed.values())
+      if (!waiting && this.#world.state.events.get(event)?.request.id === requestId) return true;
+    return false;
+  }
+
   #isIdle(): boolean {
+    if (this.#stopped) return true;
     return (
-      this.#running === 0 && this.#ready.length === 0 && (this.#queue.length === 0 || this.#chaos.paused)
+      this.#running === 0 && this.#ready.length === 0 && (this.#queue.length === 0 || this.settings.paused)
     );
   }
 
-  #wakeIfIdle(): void {
-    if (!this.#isIdle()) return;
-    const waiters = this.#idleWaiters;
-    this.#idleWaiters = [];
-    for (const wake of waiters) wake();
+  #until(done: () => boolean): Promise<void> {
+    if (done()) return Promise.resolve();
+    return new Promise((resolve) => this.#waiters.push({ done, resolve }));
+  }
+
+  #wake(): void {
+    const waiters = this.#waiters;
+    this.#waiters = waiters.filter((waiter) => !waiter.done());
+    for (const waiter of waiters) if (!this.#waiters.includes(waiter)) waiter.resolve();
   }
 
   /** The answer to the API call leaves first; what one call caused is one window for the chaos to mix. */
   #planPump(): void {
-    if (this.#pumpPlanned) return;
+    if (this.#pumpPlanned || this.#stopped) return;
     this.#pumpPlanned = true;
     setImmediate(() => {
       this.#pumpPlanned = false;
-      if (!this.#chaos.paused && this.#queue.length > 0)
-        this.#ready.push(...this.#mix(this.#queue.splice(0)));
+      if (!this.settings.paused && this.#queue.length > 0) this.#mix();
       this.#start();
-      this.#wakeIfIdle();
+      this.#wake();
     });
   }
 
-  /** All dice are thrown here, in the order of the events, so that a seed repeats a run. */
-  #mix(batch: Delivery[]): Delivery[] {
-    const { dropRate, duplicateRate, staleRate, delayMs, shuffle } = this.#chaos;
-    const sent: Delivery[] = [];
-    for (const delivery of batch) {
-      if (this.#random() < dropRate) {
-        this.totals.dropped += 1;
-        continue;
-      }
-      const copies = this.#random() < duplicateRate ? 2 : 1;
-      for (let copy = 0; copy < copies; copy += 1)
-        sent.push({ ...delivery, stale: this.#random() < staleRate, delayMs: this.#random() * delayMs });
-    }
-    return shuffle ? shuffled(sent, this.#random) : sent;
+  #mix(): void {
+    const { sent, dropped } = this.#chaos.mix(this.#queue.splice(0));
+    const startedMs = performance.now();
+    this.#ready.push(...sent.map((one) => ({ ...one, dueAtMs: startedMs + one.delayMs })));
+    this.totals.dropped += dropped.length;
+    // Lost on the way: never sent again, and unanswered for good in the list of events.
+    for (const delivery of dropped) this.#release(delivery);
   }
 
   #start(): void {
-    // One at a time under a shuffle, else the network would have a say in the order.
-    const limit = this.#chaos.shuffle ? 1 : PARALLEL;
-    while (this.#running < limit) {
-      const delivery = this.#ready.shift();
-      if (delivery === undefined) return;
+    const limit = this.#chaos.ordered ? 1 : PARALLEL;
+    while (this.#running < limit && !this.#stopped) {
+      const sent = this.#ready.shift();
+      if (sent === undefined) return;
       this.#running += 1;
       const epoch = this.#epoch;
-      this.#attempt(delivery)
+      this.#attempt(sent)
         .catch((error: unknown) => {
           this.#onError(error);
           return false;
         })
         .then((ok) => {
-          if (epoch === this.#epoch) this.#settle(delivery, ok);
+          if (epoch === this.#epoch) this.#settle(sent, ok);
         })
         .finally(() => {
           this.#running -= 1;
           this.#start();
-          this.#wakeIfIdle();
+          this.#wake();
         });
     }
   }
 
-  async #attempt(delivery: Delivery): Promise<boolean> {
-    const { event, endpoint } = delivery;
-    if (delivery.delayMs > 0) await new Promise((resolve) => setTimeout(resolve, delivery.delayMs));
-    const body = JSON.stringify(delivery.stale ? this.#olderView(event) : event, null, 2);
-    const secret = this.#world.state.webhookSecrets.get(endpoint.id) ?? '';
-    const timestamp = Math.floor(this.#world.clock.wallClock() / 1000);
-    try {
-      const response = await fetch(endpoint.url, {
-        method: 'POST',
-        headers: {
-          'Content-Type': 'application/json; charset=utf-8',
-          'User-Agent': 'Stripe/1.0 (+https://stripe.com/docs/webhooks)',
-          'Stripe-Signature': signatureHeader(body, secret, timestamp),
-        },
-        body,
-        // A redirect is a failed delivery (https://docs.stripe.com/webhooks#disable-logic).
-        redirect: 'manual',
-        signal: AbortSignal.timeout(TIMEOUT_MS),
-      });
-      await response.arrayBuffer();
-      return response.ok;
-    } catch (error) {
-      // An endpoint that is down is what the retries are for; anything else is a fault of ours.
-      if (error instanceof TypeError || (error instanceof Error && error.name === 'TimeoutError'))
-        return false;
-      throw error;
-    }
+  async #attempt({ item, stale, dueAtMs }: Sent): Promise<boolean> {
+    const waitMs = dueAtMs - performance.now();
+    if (waitMs > 0) await sleep(waitMs);
+    const event = this.#world.state.events.get(item.event);
+    const target = this.#targetOf(item);
+    if (event === undefined || target === undefined) return false;
+    return post(this.#world, target, stale ? olderView(this.#world, event) : event);
   }
 
-  /** The same event with the object as an earlier event showed it. */
-  #olderView(event: SandboxEvent): SandboxEvent {
-    const id = 'id' in event.data.object ? event.data.object.id : undefined;
-    for (const earlier of this.#world.state.events.values()) {
-      if (earlier.id === event.id) break;
-      if (id !== undefined && 'id' in earlier.data.object && earlier.data.object.id === id)
-        return { ...event, data: earlier.data };
-    }
-    return event;
+  #targetOf({ target }: Delivery): WebhookEndpoint | Sink | undefined {
+    return this.#sinks.get(target) ?? this.#world.state.webhookEndpoints.get(target);
   }
 
-  #settle(delivery: Delivery, ok: boolean): void {
-    if (ok) {
-      this.totals.delivered += 1;
-      delivery.event.pending_webhooks = Math.max(0, delivery.event.pending_webhooks - 1);
+  #settle({ item: delivery, copy }: Sent, ok: boolean): void {
+    if (ok) this.totals.delivered += 1;
+    else this.totals.failed += 1;
+    if (ok) this.#answered(delivery);
+    else if (this.#owed.has(delivery.id) && !copy) this.#planRetry(delivery);
+    this.#world.touched();
+  }
+
+  #planRetry(delivery: Delivery): void {
+    const { retryDelaysSeconds: delays, giveUpAfterSeconds, maxAttempts } = this.settings;
+    const at = this.#world.clock.now() + (delays[delivery.attempts] ?? delays.at(-1) ?? 0);
+    const attempts = delivery.attempts + 1;
+    const isLast = delivery.once || delays.length === 0 || attempts === maxAttempts;
+    if (isLast || at - delivery.firstAt > giveUpAfterSeconds) {
+      if (this.#sinks.has(delivery.target)) this.#answered(delivery);
+      else this.#release(delivery);
       return;
     }
-    this.totals.failed += 1;
-    const delay = RETRY_DELAYS[delivery.attempts] ?? LATER_DELAY;
-    const at = this.#world.now() + delay;
-    if (at - delivery.firstAt > GIVE_UP_AFTER) return;
-    this.#sequence += 1;
-    const id = `delivery_${this.#sequence}`;
-    this.#waiting.set(id, { ...delivery, id, attempts: delivery.attempts + 1 });
-    this.#world.scheduler.plan('webhook_retries', at, id);
+    Object.assign(delivery, { attempts, waiting: true });
+    this.#world.scheduler.plan('webhook_retries', at, delivery.id);
   }
-}
 
-function wants(endpoint: WebhookEndpoint, type: string): boolean {
-  return endpoint.enabled_events.includes('*') || endpoint.enabled_events.includes(type);
+  #answered(delivery: Delivery): void {
+    const { unanswered, events } = this.#world.state;
+    const left = (unanswered.get(delivery.event) ?? []).filter((target) => target !== delivery.target);
+    if (left.length === 0) unanswered.delete(delivery.event);
+    else unanswered.set(delivery.event, left);
+    const event = events.get(delivery.event);
+    if (event !== undefined) event.pending_webhooks = left.length;
+    this.#release(delivery);
+  }
+
+  /** Nothing more will be tried. */
+  #release(delivery: Delivery): void {
+    if (!this.#owed.delete(delivery.id)) return;
+    const event = this.#world.state.events.get(delivery.event);
+    if (event !== undefined && this.deliveredOk(event.id)) this.#world.onAnswered(event);
+  }
 }

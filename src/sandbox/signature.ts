@@ -1,7 +1,10 @@
 import { createHmac } from 'node:crypto';
 
-/** https://docs.stripe.com/webhooks#verify-manually */
-export function signatureHeader(body: string, secret: string, timestampSeconds: number): string {
-  const mac = createHmac('sha256', secret).update(`${timestampSeconds}.${body}`).digest('hex');
-  return `t=${timestampSeconds},v1=${mac}`;
+/** One v1 for each secret: two while a secret rolls (https://docs.stripe.com/webhooks#verify-manually). */
+export function signatureHeader(body: string, secrets: readonly string[], timestampSeconds: number): string {
+  const signatures = secrets.map((secret) => {
+    const mac = createHmac('sha256', secret).update(`${timestampSeconds}.${body}`).digest('hex');
+    return `v1=${mac}`;
+  });
+  return [`t=${timestampSeconds}`, ...signatures].join(',');
 }

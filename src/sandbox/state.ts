@@ -20,6 +20,7 @@ import type {
   Refund,
   SandboxEvent,
   Subscription,
+  TestClock,
   WebhookEndpoint,
 } from './wire.ts';
 
@@ -90,8 +91,19 @@ export class State {
   readonly disputes = new Map<string, Dispute>();
   readonly events = new Map<string, SandboxEvent>();
   readonly webhookEndpoints = new Map<string, WebhookEndpoint>();
+  readonly testClocks = new Map<string, TestClock>();
 
   readonly webhookSecrets = new Map<string, string>();
+  /** A secret that goes on signing beside its successor for a while. */
+  readonly rollingSecrets = new Map<string, { secret: string; expiresAt: number }>();
+  /** The endpoints that the host asked for, in its order. */
+  seededEndpoints: string[] = [];
+  /** By event: the receivers that have not answered with 2xx. */
+  readonly unanswered = new Map<string, string[]>();
+  /** Global time of events whose own time is a test clock's. */
+  readonly emittedAt = new Map<string, number>();
+  /** By test clock: the instant it stands at; behind its target while it advances. */
+  readonly clockInstants = new Map<string, number>();
   readonly cardBehaviours = new Map<string, CardBehaviour>();
   readonly customerOutcomes = new Map<string, PaymentOutcome>();
   readonly sessionLineItems = new Map<string, CheckoutLineItem[]>();

@@ -1,6 +1,7 @@
 import type { Deliverer } from './delivery.ts';
 import { runJob } from './engine/lifecycle.ts';
-import type { Job, JobKind } from './scheduler.ts';
+import { deleteTestClock, finishAdvance } from './resources/test-clocks.ts';
+import type { Job } from './scheduler.ts';
 import type { World } from './world.ts';
 
 /** Runs what is due: by itself as wall time flows, or at once when somebody moves the clock. */
@@ -8,8 +9,11 @@ export class Timeline {
   readonly #world: World;
   readonly #deliverer: Deliverer;
   readonly #onError: (error: unknown) => void;
+  readonly #clockMoves = new Set<Promise<void>>();
   #lastMove: Promise<void> = Promise.resolve();
   #epoch = 0;
+  /** Instants at which time has stood still, and jobs run there. */
+  steps = 0;
 
   constructor(world: World, deliverer: Deliverer, onError: (error: unknown) => void) {
     this.#world = world;
@@ -22,11 +26,10 @@ export class Timeline {
     const { clock, scheduler } = this.#world;
     if (clock.held) return;
     const now = clock.nowMs();
-    for (let job = scheduler.takeDue(now); job !== undefined; job = scheduler.takeDue(now)) this.#runAt(job);
-  }
-
-  #runAt({ atMs, kind, id }: Job): void {
-    this.#world.clock.at(atMs, () => this.#run(kind, id));
+    for (let job = scheduler.takeDue(now); job !== undefined; job = scheduler.takeDue(now)) {
+      const due = job;
+      clock.at(due.atMs, () => this.#run(due));
+    }
   }
 
   /** One move at a time; each instant's events are delivered (or given up) before the next instant comes. */
@@ -36,7 +39,22 @@ export class Timeline {
     return move;
   }
 
-  /** A reset in the middle of a move ends the move. */
+  /** Moves a test clock once the present request is answered; global time and other clocks go on meanwhile. */
+  startTestClock(id: string, target: number): void {
+    const move = new Promise<void>((resolve) => setImmediate(resolve))
+      .then(() => this.#advanceTestClock(id, target))
+      .catch((error: unknown) => this.#onError(error))
+      .finally(() => this.#clockMoves.delete(move));
+    this.#clockMoves.add(move);
+  }
+
+  /** Resolves when no test clock moves and nothing is being delivered. */
+  async quiet(): Promise<void> {
+    while (this.#clockMoves.size > 0) await Promise.all(this.#clockMoves);
+    await this.#deliverer.idle();
+  }
+
+  /** A reset or a stop in the middle of a move ends the move. */
   interrupt(): void {
     this.#epoch += 1;
   }
@@ -50,24 +68,58 @@ export class Timeline {
       for (let at = scheduler.nextAtMs(); at !== undefined && at <= targetMs; at = scheduler.nextAtMs()) {
         if (epoch !== this.#epoch) return;
         clock.hold(at);
-        const instant = clock.nowMs();
-        for (let job = scheduler.takeDue(instant); job !== undefined; job = scheduler.takeDue(instant))
-          this.#run(job.kind, job.id);
+        this.#runDue(clock.nowMs(), null);
         await this.#deliverer.idle();
       }
       if (epoch === this.#epoch) clock.hold(targetMs);
     } finally {
       if (epoch === this.#epoch) clock.release();
     }
+    this.#world.touched();
   }
 
-  #run(kind: JobKind, id: string): void {
+  async #advanceTestClock(id: string, target: number): Promise<void> {
+    const { scheduler } = this.#world;
+    const epoch = this.#epoch;
+    const gone = (): boolean => epoch !== this.#epoch || !this.#world.state.testClocks.has(id);
+    await this.#deliverer.idle();
+    while (!gone()) {
+      const at = scheduler.nextAtMs(id);
+      if (at === undefined || at > target * 1000) {
+        finishAdvance(this.#world, id, target);
+        await this.#deliverer.idle();
+        return;
+      }
+      const { clockInstants } = this.#world.state;
+      const instant = Math.max(Math.floor(at / 1000), clockInstants.get(id) ?? 0);
+      clockInstants.set(id, instant);
+      this.#runDue(instant * 1000, id);
+      await this.#deliverer.idle();
+    }
+  }
+
+  #runDue(instantMs: number, clock: string | null): void {
+    const { scheduler } = this.#world;
+    for (
+      let job = scheduler.takeDue(instantMs, clock);
+      job !== undefined;
+      job = scheduler.takeDue(instantMs, clock)
+    )
+      this.#run(job);
+  }
+
+  #run({ kind, id, clock }: Job): void {
+    this.steps += 1;
     try {
-      if (kind === 'webhook_retries') this.#deliverer.retry(id);
-      else runJob(this.#world, kind, id);
+      this.#world.within(clock, () => {
+        if (kind === 'webhook_retries') this.#deliverer.retry(id);
+        else if (kind === 'test_clock_expires') deleteTestClock(this.#world, id);
+        else runJob(this.#world, kind, id);
+      });
     } catch (error) {
       // One broken object must not stop time for all others.
       this.#onError(error);
     }
+    this.#world.touched();
   }
 }

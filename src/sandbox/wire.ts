@@ -58,6 +58,7 @@ export type BalanceTransaction = Wire<Stripe.BalanceTransaction>;
 export type Refund = Wire<Stripe.Refund>;
 export type Dispute = Wire<Stripe.Dispute>;
 export type WebhookEndpoint = Wire<Stripe.WebhookEndpoint>;
+export type TestClock = Wire<Stripe.TestHelpers.TestClock>;
 
 export interface SandboxEvent {
   id: string;

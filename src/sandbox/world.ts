@@ -3,6 +3,7 @@ import { previousAttributes } from './diff.ts';
 import { newId } from './ids.ts';
 import { Scheduler } from './scheduler.ts';
 import { State } from './state.ts';
+import type { Sink } from './targets.ts';
 import type { SandboxEvent, WebhookEndpoint } from './wire.ts';
 
 export const API_VERSION = '2026-10-28.endive';
@@ -14,24 +15,50 @@ export interface RequestContext {
 
 /** Everything a resource or a lifecycle rule may touch: objects, time, what is due, and events. */
 export class World {
+  /** Global virtual time; `now()` is the time of whoever is being served. */
   readonly clock: Clock;
-  readonly scheduler = new Scheduler();
+  readonly scheduler: Scheduler;
   /** Where hosted pages live. */
   readonly baseUrl: () => string;
   state = new State();
   /** The API request being handled; null while the lifecycle runs by itself. */
   request: RequestContext | null = null;
+  /** The test clock of the objects being handled; what is created meanwhile inherits it. */
+  testClock: string | null = null;
   onEvent: (event: SandboxEvent) => void = () => undefined;
+  /** No attempt at delivering this event is outstanding any more. */
+  onAnswered: (event: SandboxEvent) => void = () => undefined;
+  deliveredOk: (eventId: string) => boolean = () => true;
   /** Sends an event once more, to one endpoint. */
   resend: (event: SandboxEvent, endpoint: WebhookEndpoint) => void = () => undefined;
+  /** A receiver inside this process (`stripe listen`); call what it returns when the receiver goes away. */
+  addSink: (sink: Sink) => () => void = () => () => undefined;
+  /** Lets a test clock run to its target once the present request is answered. */
+  startTestClock: (id: string, target: number) => void = () => undefined;
+  /** Something changed that a snapshot has to hold. */
+  touched: () => void = () => undefined;
 
   constructor(clock: Clock, baseUrl: () => string) {
     this.clock = clock;
     this.baseUrl = baseUrl;
+    this.scheduler = new Scheduler(() => this.testClock);
   }
 
+  /** Seconds; a test clock's frozen time while its objects are being handled. */
   now(): number {
-    return this.clock.now();
+    const frozen = this.testClock === null ? undefined : this.state.clockInstants.get(this.testClock);
+    return frozen ?? this.clock.now();
+  }
+
+  /** Handles objects of a test clock (or of none). */
+  within<T>(testClock: string | null, run: () => T): T {
+    const outer = this.testClock;
+    this.testClock = testClock;
+    try {
+      return run();
+    } finally {
+      this.testClock = outer;
+    }
   }
 
   emit(type: string, object: object, previous?: object): SandboxEvent {
@@ -50,7 +77,9 @@ export class World {
       type,
     };
     this.state.events.set(event.id, event);
+    if (this.testClock !== null) this.state.emittedAt.set(event.id, this.clock.now());
     this.onEvent(event);
+    this.touched();
     return event;
   }
 

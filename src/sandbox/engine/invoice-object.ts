@@ -82,7 +82,6 @@ const UNUSED = {
   shipping_cost: null,
   shipping_details: null,
   statement_descriptor: null,
-  test_clock: null,
 } satisfies Partial<Invoice>;
 
 /** A draft; nothing is announced and nothing is stored, so that previews can use it too. */
@@ -130,6 +129,7 @@ export function buildInvoice(
     starting_balance: customer.balance,
     status: 'draft',
     status_transitions: { finalized_at: null, marked_uncollectible_at: null, paid_at: null, voided_at: null },
+    test_clock: customer.test_clock ?? null,
     webhooks_delivered_at: null,
   } satisfies Invoice;
   return { invoice, lines };

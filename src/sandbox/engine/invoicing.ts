@@ -1,6 +1,6 @@
-import { HOUR } from '../calendar.ts';
 import { invalid } from '../errors.ts';
 import { newId, randomText } from '../ids.ts';
+import { planFinalization } from '../invoice-wait.ts';
 import type { PaymentOutcome } from '../state.ts';
 import type { Invoice, InvoicePayment, PaymentIntent } from '../wire.ts';
 import type { World } from '../world.ts';
@@ -19,9 +19,8 @@ export function openDraft(world: World, request: InvoiceRequest): Invoice {
 }
 
 export function announceDraft(world: World, invoice: Invoice): void {
-  world.emit('invoice.created', invoice);
-  if (invoice.auto_advance === true)
-    world.scheduler.plan('invoice_finalizes', world.now() + HOUR, invoice.id);
+  const event = world.emit('invoice.created', invoice);
+  if (invoice.auto_advance === true) planFinalization(world, invoice, event);
 }
 
 /** draft → open: number, customer balance, and the payment that is to pay it. */

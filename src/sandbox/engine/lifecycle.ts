@@ -1,3 +1,4 @@
+import { isFinalizationDue } from '../invoice-wait.ts';
 import type { JobKind } from '../scheduler.ts';
 import type { World } from '../world.ts';
 import { settleCharge } from './charges.ts';
@@ -51,7 +52,8 @@ const HANDLERS: Record<Exclude<JobKind, 'webhook_retries'>, Handler> = {
   },
   invoice_finalizes: (world, id) => {
     const invoice = world.state.invoices.get(id);
-    if (invoice?.status === 'draft' && invoice.auto_advance === true) finalizeAndCollect(world, invoice);
+    if (invoice?.status !== 'draft' || invoice.auto_advance !== true) return;
+    if (isFinalizationDue(world, invoice)) finalizeAndCollect(world, invoice);
   },
   invoice_retries: (world, id) => {
     const invoice = world.state.invoices.get(id);

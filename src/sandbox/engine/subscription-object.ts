@@ -98,7 +98,6 @@ const UNUSED = {
   pending_setup_intent: null,
   pending_update: null,
   schedule: null,
-  test_clock: null,
   transfer_data: null,
 } satisfies Partial<Subscription>;
 
@@ -155,6 +154,7 @@ export function buildSubscription(
     quantity: first?.quantity ?? null,
     start_date: now,
     status: request.trialEnd === null ? 'incomplete' : 'trialing',
+    test_clock: request.customer.test_clock ?? null,
     trial_end: request.trialEnd,
     trial_settings: request.trialSettings ?? {
       end_behavior: { billing_cycle_anchor: null, missing_payment_method: 'create_invoice' },

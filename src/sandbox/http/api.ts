@@ -1,10 +1,11 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { testClockOfRequest } from '../clock-owner.ts';
 import { invalid, StripeError } from '../errors.ts';
 import { newId } from '../ids.ts';
 import { API_VERSION, type World } from '../world.ts';
 import { expanded } from './expand.ts';
-import type { Faults } from './faults.ts';
+import { type Fault, type Faults, toldToFail } from './faults.ts';
 import { decodeForm } from './form.ts';
 import type { IdempotencyKeys, StoredAnswer } from './idempotency.ts';
 import { readBody, send } from './message.ts';
@@ -17,6 +18,8 @@ export interface ApiContext {
   onError: (error: unknown) => void;
   /** Runs what has fallen due, so that no request sees a past that should have changed. */
   catchUp: () => void;
+  /** With `beforeResponse`, waits until what the request caused has been delivered. */
+  beforeResponse: (requestId: string) => Promise<void>;
 }
 
 interface Request {
@@ -68,20 +71,31 @@ function execute(context: ApiContext, request: Request): StoredAnswer {
   const paths = expandPaths(expand);
   const run = found.route.prepare(raw);
   const [id = '', subId = ''] = found.ids;
-  world.request =
-    request.method === 'GET' ? null : { id: request.id, idempotencyKey: request.idempotencyKey };
+  const reads = request.method === 'GET';
+  const testClock = testClockOfRequest(world.state, request.path, raw);
+  if (!reads) refuseWhileAdvancing(world, testClock);
+  world.request = reads ? null : { id: request.id, idempotencyKey: request.idempotencyKey };
+  const call = { world, id, subId, path: request.path, version: request.version };
   try {
-    const object = expanded(
-      world,
-      run({ world, id, subId, path: request.path, version: request.version }),
-      paths,
-    );
+    const object = world.within(testClock, () => expanded(world, run(call), paths));
     return { status: 200, body: JSON.stringify(object, null, 2) };
   } catch (error) {
     return errorAnswer(context, request, error);
   } finally {
     world.request = null;
+    if (!reads) world.touched();
   }
+}
+
+/** While a test clock runs, its objects belong to it (https://docs.stripe.com/billing/testing/test-clocks). */
+function refuseWhileAdvancing(world: World, testClock: string | null): void {
+  if (testClock !== null && world.state.testClocks.get(testClock)?.status === 'advancing')
+    throw new StripeError(
+      429,
+      'invalid_request_error',
+      'Test clock advancement underway - cannot perform modifications',
+      { code: 'lock_timeout' },
+    );
 }
 
 function errorAnswer(context: ApiContext, request: Request, error: unknown): StoredAnswer {
@@ -91,11 +105,19 @@ function errorAnswer(context: ApiContext, request: Request, error: unknown): Sto
   return { status: shown.status, body: JSON.stringify(shown.body(request.id, context.world.now()), null, 2) };
 }
 
-function answerOnce(context: ApiContext, request: Request): StoredAnswer & { replayed: boolean } {
+function answerOnce(
+  context: ApiContext,
+  request: Request,
+  fault: Fault,
+): StoredAnswer & { replayed: boolean } {
   const key = request.method === 'POST' ? request.idempotencyKey : null;
-  if (key === null) return { ...execute(context, request), replayed: false };
+  const run = (): StoredAnswer => {
+    const done = execute(context, request);
+    return fault.failsAfterCommit ? errorAnswer(context, request, toldToFail()) : done;
+  };
+  if (key === null) return { ...run(), replayed: false };
   try {
-    const answer = execute(context, request);
+    const answer = run();
     context.keys.store(key, { status: answer.status, body: answer.body });
     return { ...answer, replayed: false };
   } catch (error) {
@@ -107,22 +129,23 @@ function answerOnce(context: ApiContext, request: Request): StoredAnswer & { rep
 async function answer(
   context: ApiContext,
   request: Request,
-  latencyMs: number,
-  fails: boolean,
+  fault: Fault,
 ): Promise<StoredAnswer & { replayed: boolean }> {
   const key = request.method === 'POST' ? request.idempotencyKey : null;
   const claimed =
     key === null
       ? null
-      : context.keys.claim(key, { path: request.path, params: request.raw }, context.world.now());
+      : context.keys.claim(key, { path: request.path, params: request.raw }, context.world.clock.now());
   if (claimed !== null) return { ...claimed, replayed: true };
-  if (latencyMs > 0) await sleep(latencyMs);
-  if (fails) {
+  if (fault.latencyMs > 0) await sleep(fault.latencyMs);
+  if (fault.refusal !== null) {
     if (key !== null) context.keys.release(key);
-    throw new StripeError(500, 'api_error', 'The sandbox was told to fail (POST /_sandbox/faults).');
+    throw fault.refusal;
   }
   context.catchUp();
-  return answerOnce(context, request);
+  const answered = answerOnce(context, request, fault);
+  await context.beforeResponse(request.id);
+  return answered;
 }
 
 export async function handleApi(
@@ -153,8 +176,8 @@ export async function handleApi(
     authenticate(message.headers.authorization);
     // The SDK sends DELETE parameters in the query, the CLI in the body.
     request.raw = { ...decodeForm(url.search.slice(1)), ...decodeForm(body) };
-    const { status, body: text, replayed } = await answer(context, request, fault.latencyMs, fault.fails);
-    if (fault.resets) {
+    const { status, body: text, replayed } = await answer(context, request, fault);
+    if (fault.resetsAfterCommit) {
       message.socket.destroy();
       return;
     }
@@ -162,6 +185,11 @@ export async function handleApi(
     send(response, status, 'application/json', text, headers);
   } catch (error) {
     const { status, body } = errorAnswer(context, request, error);
-    send(response, status, 'application/json', body, headers);
+    send(response, status, 'application/json', body, { ...headers, ...retryHeader(status) });
   }
+}
+
+/** What stripe-node obeys before its own judgement: without it, it would not try a 429 again. */
+function retryHeader(status: number): Record<string, string> {
+  return status === 429 || status === 409 ? { 'Stripe-Should-Retry': 'true' } : {};
 }

@@ -7,6 +7,8 @@ export interface StoredAnswer {
   body: string;
 }
 
+const MAX_KEY_LENGTH = 255;
+
 interface Entry {
   request: unknown;
   at: number;
@@ -19,8 +21,15 @@ export class IdempotencyKeys {
 
   /** The stored answer, or null after having claimed the key for this request. */
   claim(key: string, request: unknown, now: number): StoredAnswer | null {
+    if (key.length > MAX_KEY_LENGTH)
+      throw new StripeError(
+        400,
+        'idempotency_error',
+        `Idempotency keys must be ${MAX_KEY_LENGTH} characters or fewer.`,
+      );
     const entry = this.#entries.get(key);
     if (entry === undefined || now - entry.at >= DAY) {
+      this.#forget(now);
       this.#entries.set(key, { request, at: now, answer: null });
       return null;
     }
@@ -40,6 +49,14 @@ export class IdempotencyKeys {
     return entry.answer;
   }
 
+  /** Oldest first, so the first that is still good ends the search. */
+  #forget(now: number): void {
+    for (const [key, { at }] of this.#entries) {
+      if (now - at < DAY) return;
+      this.#entries.delete(key);
+    }
+  }
+
   store(key: string, answer: StoredAnswer): void {
     const entry = this.#entries.get(key);
     if (entry !== undefined) entry.answer = answer;
@@ -48,6 +65,17 @@ export class IdempotencyKeys {
   /** A request refused before it was executed does not use up its key. */
   release(key: string): void {
     this.#entries.delete(key);
+  }
+
+  /** Answers for a snapshot; what is still being executed will not have been when it is read. */
+  save(): [string, { request: unknown; at: number; answer: StoredAnswer }][] {
+    return [...this.#entries].flatMap(([key, { request, at, answer }]) =>
+      answer === null ? [] : [[key, { request, at, answer }]],
+    );
+  }
+
+  restore(entries: readonly [string, Entry][]): void {
+    for (const [key, entry] of entries) this.#entries.set(key, entry);
   }
 
   clear(): void {

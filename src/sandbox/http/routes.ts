@@ -17,6 +17,7 @@ import { productRoutes } from '../resources/products.ts';
 import { refundRoutes } from '../resources/refunds.ts';
 import { subscriptionItemRoutes } from '../resources/subscription-items.ts';
 import { subscriptionRoutes } from '../resources/subscriptions.ts';
+import { testClockRoutes } from '../resources/test-clocks.ts';
 import { webhookEndpointRoutes } from '../resources/webhook-endpoints.ts';
 import type { Route } from './route.ts';
 
@@ -39,6 +40,7 @@ const ROUTES: readonly Route[] = [
   ...disputeRoutes,
   ...eventRoutes,
   ...webhookEndpointRoutes,
+  ...testClockRoutes,
   ...cliSessionRoutes,
   ...paymentPageRoutes,
 ];

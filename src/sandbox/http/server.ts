@@ -1,7 +1,9 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { testClockOfRequest } from '../clock-owner.ts';
 import { type ControlContext, control } from '../control.ts';
 import { StripeError } from '../errors.ts';
 import { pageAnswer } from '../pages/route.ts';
+import type { World } from '../world.ts';
 import { type ApiContext, handleApi } from './api.ts';
 import { decodeForm } from './form.ts';
 import { readBody, send, sendJson } from './message.ts';
@@ -20,6 +22,12 @@ async function handleControl(
   else sendJson(response, 200, answer);
 }
 
+/** A Portal page's path names its session by a secret. */
+function ownerOfPage({ state }: World, path: string): string[] {
+  if (!path.startsWith('/p/session/')) return [];
+  return [...state.portalSessions.values()].flatMap((one) => (one.url.endsWith(path) ? [one.customer] : []));
+}
+
 async function handlePage(
   context: ControlContext,
   message: IncomingMessage,
@@ -28,8 +36,12 @@ async function handlePage(
 ) {
   const form = message.method === 'POST' ? decodeForm(await readBody(message)) : {};
   context.timeline.catchUp();
-  const answer = pageAnswer(context.world, message.method ?? 'GET', path, form);
+  const { world } = context;
+  const method = message.method ?? 'GET';
+  const clock = testClockOfRequest(world.state, path, ownerOfPage(world, path));
+  const answer = world.within(clock, () => pageAnswer(world, method, path, form));
   if (answer === undefined) return false;
+  if (method === 'POST') world.touched();
   if ('redirect' in answer) send(response, 303, 'text/plain', '', { Location: answer.redirect });
   else send(response, answer.status, 'text/html; charset=utf-8', answer.html);
   return true;

@@ -44,7 +44,12 @@ const fields = {
   shipping: z.union([unset, z.strictObject({ address, name: text, phone: text.optional() })]).optional(),
   tax_exempt: z.enum(['none', 'exempt', 'reverse']).optional(),
 };
-const createParams = z.strictObject({ ...fields, payment_method: text.optional(), source: text.optional() });
+const createParams = z.strictObject({
+  ...fields,
+  payment_method: text.optional(),
+  source: text.optional(),
+  test_clock: text.optional(),
+});
 const updateParams = z.strictObject(fields);
 const listParams = z.strictObject({
   ...pageParams,
@@ -94,7 +99,7 @@ export function createCustomer(world: World, given: { email: string | null; name
     preferred_locales: [],
     shipping: null,
     tax_exempt: 'none',
-    test_clock: null,
+    test_clock: world.testClock,
   } satisfies Customer;
   world.state.customers.set(customer.id, customer);
   return customer;
@@ -154,7 +159,7 @@ function useToken(world: World, customer: Customer, token: string): void {
 }
 
 /** Deleting a customer cancels its subscriptions, an event each (stripe.md A3). */
-function deleteCustomer(world: World, customer: Customer): object {
+export function deleteCustomer(world: World, customer: Customer): object {
   for (const subscription of world.state.subscriptions.values())
     if (subscription.customer === customer.id && subscription.ended_at === null)
       endSubscription(world, subscription, null);
@@ -166,7 +171,9 @@ function deleteCustomer(world: World, customer: Customer): object {
 
 export const customerRoutes: Route[] = [
   route('POST', '/customers', createParams, ({ world, params }) => {
-    const { payment_method: method, source, ...rest } = params;
+    const { payment_method: method, source, test_clock: clock, ...rest } = params;
+    if (clock !== undefined && !world.state.testClocks.has(clock))
+      throw missing('test clock', clock, 'test_clock');
     const customer = createCustomer(world, { email: params.email ?? null, name: params.name ?? null });
     const attached = method === undefined ? null : attachPaymentMethod(world, method, customer.id);
     if (source !== undefined) useToken(world, customer, source);
@@ -185,7 +192,8 @@ export const customerRoutes: Route[] = [
       path,
       (customer) =>
         inRange(customer.created, params.created) &&
-        (params.email === undefined || customer.email === params.email),
+        (params.email === undefined || customer.email === params.email) &&
+        (customer.test_clock ?? undefined) === params.test_clock,
     ),
   ),
   route('GET', '/customers/:id', noParams, ({ world, id }) =>

@@ -162,6 +162,10 @@ export const subscriptionRoutes: Route[] = [
         hasStatus(one, params.status) &&
         inRange(one.created, params.created) &&
         (params.customer === undefined || one.customer === params.customer) &&
+        // Those on a test clock are listed only by their clock or their customer.
+        (params.test_clock === undefined
+          ? params.customer !== undefined || one.test_clock === null
+          : one.test_clock === params.test_clock) &&
         (params.price === undefined || one.items.data.some((item) => item.price.id === params.price)) &&
         one.items.data.some((item) => inRange(item.current_period_end, params.current_period_end)) &&
         one.items.data.some((item) => inRange(item.current_period_start, params.current_period_start)),

@@ -5,11 +5,14 @@ import { flag, mergeMetadata, metadata, noParams, pageParams, text, unset } from
 import { type Route, route } from '../http/route.ts';
 import { newId, randomText } from '../ids.ts';
 import type { WebhookEndpoint } from '../wire.ts';
-import { API_VERSION, type World } from '../world.ts';
+import type { World } from '../world.ts';
 
 const url = z.url('Invalid URL: An explicit scheme (such as https) must be provided.');
 const createParams = z.strictObject({
-  api_version: text.optional(),
+  api_version: z
+    .string()
+    .regex(/^\d{4}-\d{2}-\d{2}(\.\w+)?$/, 'Invalid Stripe API version')
+    .optional(),
   connect: flag.optional(),
   description: z.union([unset, text]).optional(),
   enabled_events: z.array(text).min(1),
@@ -30,6 +33,8 @@ function findEndpoint(world: World, id: string): WebhookEndpoint {
   return endpoint;
 }
 
+const newSecret = (): string => `whsec_${randomText(32)}`;
+
 export function createEndpoint(
   world: World,
   given: { url: string; secret: string; enabledEvents: string[] },
@@ -37,7 +42,8 @@ export function createEndpoint(
   const endpoint = {
     id: newId('we'),
     object: 'webhook_endpoint',
-    api_version: API_VERSION,
+    // Null = the account's default version.
+    api_version: null,
     application: null,
     created: world.now(),
     description: null,
@@ -46,17 +52,28 @@ export function createEndpoint(
     metadata: {},
     status: 'enabled',
     url: given.url,
-  } satisfies WebhookEndpoint;
+  } satisfies WebhookEndpoint as WebhookEndpoint;
   world.state.webhookEndpoints.set(endpoint.id, endpoint);
   world.state.webhookSecrets.set(endpoint.id, given.secret);
   return endpoint;
 }
 
+/** A new secret; the old one goes on signing beside it for a while. The API has no call for it, the Dashboard has. */
+export function rollSecret(world: World, id: string, expiresInSeconds: number): object {
+  const endpoint = findEndpoint(world, id);
+  const { webhookSecrets, rollingSecrets } = world.state;
+  const expiresAt = world.clock.now() + expiresInSeconds;
+  rollingSecrets.set(id, { secret: webhookSecrets.get(id) ?? '', expiresAt });
+  const secret = newSecret();
+  webhookSecrets.set(id, secret);
+  return { ...endpoint, secret, previousSecretExpiresAt: new Date(expiresAt * 1000).toISOString() };
+}
+
 export const webhookEndpointRoutes: Route[] = [
   route('POST', '/webhook_endpoints', createParams, ({ world, params }) => {
-    const secret = `whsec_${randomText(32)}`;
+    const secret = newSecret();
     const endpoint = createEndpoint(world, { url: params.url, secret, enabledEvents: params.enabled_events });
-    endpoint.api_version = params.api_version ?? API_VERSION;
+    endpoint.api_version = params.api_version ?? null;
     endpoint.description = params.description ?? null;
     endpoint.metadata = mergeMetadata(null, params.metadata);
     // Only this answer ever shows the secret.
@@ -77,7 +94,8 @@ export const webhookEndpointRoutes: Route[] = [
   }),
   route('DELETE', '/webhook_endpoints/:id', noParams, ({ world, id }) => {
     findEndpoint(world, id);
-    world.state.webhookEndpoints.delete(id);
+    const { webhookEndpoints, webhookSecrets, rollingSecrets } = world.state;
+    for (const kept of [webhookEndpoints, webhookSecrets, rollingSecrets]) kept.delete(id);
     return { id, object: 'webhook_endpoint', deleted: true };
   }),
 ];
