@@ -7,7 +7,7 @@ import { openDevHome } from './dev-home.ts';
 import { TOKENS_PER_CREDIT } from './domain/plans.ts';
 import { TollgateError } from './errors.ts';
 import { API_KEY_SCOPES, type ApiKeyScope, createApiKey, listApiKeys, revokeApiKey } from './lib/api-keys.ts';
-import { grantCredits } from './lib/credits.ts';
+import { grantCredits } from './lib/grants.ts';
 import { type ChangeRequest, requestHash } from './lib/requests.ts';
 import { readSubscription, readUsage, readUser } from './lib/users.ts';
 import { newId } from './store/ids.ts';

@@ -6,7 +6,7 @@ import { listGrants } from '../store/grants.ts';
 import { entryIdOf } from '../store/ids.ts';
 import { listEntries, type StoredEntry } from '../store/ledger.ts';
 import { listApiKeys } from './api-keys.ts';
-import { grantView } from './credits.ts';
+import { grantView } from './grants.ts';
 import { userNow } from './users.ts';
 
 export interface PageRequest {

@@ -1,7 +1,7 @@
 /** The seed's functions about users and their plans. */
 import { FREE_PLAN, TOKENS_PER_CREDIT } from '../domain/plans.ts';
-import { grantCredits } from './credits.ts';
 import { currentContext, currentUser } from './current.ts';
+import { grantCredits } from './grants.ts';
 import { changePlan, expirePlan, extendPlan } from './plans.ts';
 import { libraryRequest } from './requests.ts';
 import type { WriteOptions } from './usage.ts';

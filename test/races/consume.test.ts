@@ -1,7 +1,8 @@
 // Races on a real PostgreSQL, through the use cases: who wins may vary, what is true afterwards may not.
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { TollgateError } from '../../src/errors.ts';
-import { consume, grantCredits, refund } from '../../src/lib/credits.ts';
+import { consume, refund } from '../../src/lib/credits.ts';
+import { grantCredits } from '../../src/lib/grants.ts';
 import { changePlan } from '../../src/lib/plans.ts';
 import { type ChangeRequest, requestHash } from '../../src/lib/requests.ts';
 import { readUsage, signUp, userNow } from '../../src/lib/users.ts';

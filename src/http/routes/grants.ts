@@ -1,7 +1,7 @@
 /** What an administrator gives, takes back and changes by hand; and the catalogue. */
 import { z } from 'zod';
 import { TOKENS_PER_CREDIT } from '../../domain/plans.ts';
-import { grantCredits, voidGrant } from '../../lib/credits.ts';
+import { grantCredits, voidGrant } from '../../lib/grants.ts';
 import { catalogueView, changePlan } from '../../lib/plans.ts';
 import { type Route, route } from '../route.ts';
 import * as answer from '../schemas/answers.ts';
