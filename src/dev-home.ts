@@ -34,6 +34,8 @@ export function openDevHome(folder: string) {
   const devFile = join(folder, 'dev.json');
   return {
     databaseFolder: join(folder, 'postgres'),
+    /** The sandbox's customers, subscriptions, clock …, kept over a restart. */
+    sandboxFile: join(folder, 'sandbox.json'),
     devFile,
     /** Made at the first start and kept, so that a key or a token outlives a restart. */
     readSecrets(): DevSecrets {

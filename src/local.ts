@@ -12,6 +12,7 @@ import { serve } from './http/listen.ts';
 import { API_KEY_SCOPES, type ApiKeyScope, createApiKey, verifyApiKey } from './lib/api-keys.ts';
 import { type Sandbox, type SandboxOptions, startSandbox } from './sandbox/index.ts';
 import { migrate } from './store/migrate.ts';
+import { eventsHandled } from './stripe/inbox.ts';
 
 const DATABASE = 'tollgate';
 const DEFAULT_PORT = 3000;
@@ -46,6 +47,8 @@ export async function startLocal({ environment, home, say, log }: LocalOptions):
   }
 }
 
+type LocalContext = Awaited<ReturnType<typeof openContext>>;
+
 interface Parts {
   environment: Environment;
   home: DevHome;
@@ -67,8 +70,21 @@ async function startParts({ environment, home, say, log, stops, stop }: Parts): 
   const usesSandbox = environment.STRIPE_SECRET_KEY === undefined;
   const webhookSecret = environment.STRIPE_WEBHOOK_SECRET?.[0] ?? secrets.webhookSecret;
   const logger = log ?? createLog({ logLevel: environment.LOG_LEVEL ?? 'warn' });
+  let context: LocalContext | undefined;
+  const receiverIdle = async (): Promise<void> => {
+    if (context) await eventsHandled(context);
+  };
   const sandbox = usesSandbox
-    ? await startSandboxPart({ environment, catalogue, port, webhookSecret, logger, stops })
+    ? await startSandboxPart({
+        environment,
+        home,
+        catalogue,
+        port,
+        webhookSecret,
+        logger,
+        stops,
+        receiverIdle,
+      })
     : undefined;
   const config = configOf({
     ...environment,
@@ -83,8 +99,8 @@ async function startParts({ environment, home, say, log, stops, stop }: Parts): 
       STRIPE_API_BASE: sandbox.url,
     }),
   });
-  const context = await openContext({ config, catalogue, clock: sandbox ?? systemClock, log: logger });
-  stops.push(() => context.close());
+  context = await openContext({ config, catalogue, clock: sandbox ?? systemClock, log: logger });
+  stops.push(context.close);
   const workers = await startWorkers(context);
   stops.push(() => workers.stop());
   const api = await serve(context, { port, host: config.host });
@@ -112,16 +128,20 @@ async function startDatabase(home: DevHome, say: Parts['say'], stops: Parts['sto
 
 async function startSandboxPart(part: {
   environment: Environment;
+  home: DevHome;
   catalogue: Catalogue;
   port: number;
   webhookSecret: string;
   logger: Logger;
   stops: Parts['stops'];
+  receiverIdle: () => Promise<void>;
 }): Promise<Sandbox> {
   const sandbox = await startSandbox({
     port: await portFor('SANDBOX_PORT', part.environment.SANDBOX_PORT ?? DEFAULT_SANDBOX_PORT),
     prices: sandboxPrices(part.catalogue),
     webhookEndpoints: [{ url: `http://127.0.0.1:${part.port}/webhooks/stripe`, secret: part.webhookSecret }],
+    snapshotFile: part.home.sandboxFile,
+    receiverIdle: part.receiverIdle,
     onError: (error) => part.logger.error({ err: error }, 'The Stripe sandbox failed'),
   });
   part.stops.push(() => sandbox.close());

@@ -106,7 +106,7 @@ async function advanceClock(context: ControlContext, _id: string, body: unknown)
 async function completeCheckout(context: ControlContext, id: string, body: unknown): Promise<object> {
   const { outcome } = parse(z.strictObject({ outcome: z.enum(CHECKOUT_OUTCOMES).optional() }), body);
   const session = completeSession(context.world, findSession(context.world, id), outcome ?? 'succeeds');
-  await context.deliverer.idle();
+  await context.timeline.quiet();
   return session;
 }
 
@@ -120,7 +120,7 @@ async function disputeCharge(context: ControlContext, id: string, body: unknown)
     body,
   );
   const dispute = openDispute(context.world, findCharge(context.world, id), request);
-  await context.deliverer.idle();
+  await context.timeline.quiet();
   return dispute;
 }
 
@@ -128,7 +128,7 @@ async function endDispute(context: ControlContext, id: string, body: unknown): P
   const { status } = parse(z.strictObject({ status: z.enum(['won', 'lost']) }), body);
   const dispute = findDispute(context.world, id);
   closeDispute(context.world, dispute, status);
-  await context.deliverer.idle();
+  await context.timeline.quiet();
   return dispute;
 }
 

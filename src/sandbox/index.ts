@@ -33,6 +33,8 @@ export interface SandboxOptions {
   webhookEndpoints: readonly { url: string; secret: string }[];
   /** Where to keep everything over a restart; without it, it ends with the process. */
   snapshotFile?: string;
+  /** Resolves when the receiver of the webhooks has dealt with all that it was sent; moving the clock waits for it. */
+  receiverIdle?: () => Promise<void>;
   /** Unexpected failures, for the host's logger. */
   onError?: (error: unknown) => void;
 }
@@ -97,6 +99,7 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
   let url = '';
   const parts = assemble(wallClock, () => url, onError);
   const { world, deliverer, timeline } = parts;
+  if (options.receiverIdle) world.receiverIdle = options.receiverIdle;
   const snapshot = snapshotFile === undefined ? undefined : new Snapshot(snapshotFile, parts, onError);
   snapshot?.load();
   seedAccount(world, seed);

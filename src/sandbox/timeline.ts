@@ -51,7 +51,7 @@ export class Timeline {
   /** Resolves when no test clock moves and nothing is being delivered. */
   async quiet(): Promise<void> {
     while (this.#clockMoves.size > 0) await Promise.all(this.#clockMoves);
-    await this.#deliverer.idle();
+    await this.#answered();
   }
 
   /** A reset or a stop in the middle of a move ends the move. */
@@ -59,17 +59,24 @@ export class Timeline {
     this.#epoch += 1;
   }
 
+  /** Delivered, and dealt with: what the receiver does about an instant belongs to that instant. */
+  async #answered(): Promise<void> {
+    await this.#deliverer.idle();
+    await this.#world.receiverIdle();
+    await this.#deliverer.idle();
+  }
+
   async #advance(targetMs: number): Promise<void> {
     const { clock, scheduler } = this.#world;
     const epoch = this.#epoch;
     clock.hold(clock.nowMs());
     try {
-      await this.#deliverer.idle();
+      await this.#answered();
       for (let at = scheduler.nextAtMs(); at !== undefined && at <= targetMs; at = scheduler.nextAtMs()) {
         if (epoch !== this.#epoch) return;
         clock.hold(at);
         this.#runDue(clock.nowMs(), null);
-        await this.#deliverer.idle();
+        await this.#answered();
       }
       if (epoch === this.#epoch) clock.hold(targetMs);
     } finally {
@@ -82,19 +89,19 @@ export class Timeline {
     const { scheduler } = this.#world;
     const epoch = this.#epoch;
     const gone = (): boolean => epoch !== this.#epoch || !this.#world.state.testClocks.has(id);
-    await this.#deliverer.idle();
+    await this.#answered();
     while (!gone()) {
       const at = scheduler.nextAtMs(id);
       if (at === undefined || at > target * 1000) {
         finishAdvance(this.#world, id, target);
-        await this.#deliverer.idle();
+        await this.#answered();
         return;
       }
       const { clockInstants } = this.#world.state;
       const instant = Math.max(Math.floor(at / 1000), clockInstants.get(id) ?? 0);
       clockInstants.set(id, instant);
       this.#runDue(instant * 1000, id);
-      await this.#deliverer.idle();
+      await this.#answered();
     }
   }
 

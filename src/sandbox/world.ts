@@ -29,6 +29,8 @@ export class World {
   /** No attempt at delivering this event is outstanding any more. */
   onAnswered: (event: SandboxEvent) => void = () => undefined;
   deliveredOk: (eventId: string) => boolean = () => true;
+  /** Resolves when the receiver has dealt with what it was sent. */
+  receiverIdle: () => Promise<void> = async () => undefined;
   /** Sends an event once more, to one endpoint. */
   resend: (event: SandboxEvent, endpoint: WebhookEndpoint) => void = () => undefined;
   /** A receiver inside this process (`stripe listen`); call what it returns when the receiver goes away. */

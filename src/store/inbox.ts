@@ -118,6 +118,14 @@ export async function listDueEvents(
   return rows.map(({ id }) => id);
 }
 
+/** Whether an event waits for its first handling. */
+export async function hasFreshEvents(db: Queryable): Promise<boolean> {
+  const { rowCount } = await db.query(
+    `select 1 from stripe_events where status = 'pending' and attempts = 0 limit 1`,
+  );
+  return rowCount === 1;
+}
+
 /** Newest first, from before a row. */
 export async function listEvents(
   db: Queryable,

@@ -1,9 +1,17 @@
 /** The inbox as the operator sees it. */
+import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
 import type { Context } from '../context.ts';
 import { invalidField, notFound } from '../errors.ts';
 import { recordAudit } from '../store/audit.ts';
-import { findEvent, type InboxRow, listEvents, resetEvent, StripeEventStatus } from '../store/inbox.ts';
+import {
+  findEvent,
+  hasFreshEvents,
+  type InboxRow,
+  listEvents,
+  resetEvent,
+  StripeEventStatus,
+} from '../store/inbox.ts';
 import { inTransaction } from '../store/transaction.ts';
 
 export type StripeEventView = Record<string, unknown>;
@@ -95,4 +103,14 @@ function view(row: InboxRow): StripeEventView {
     nextAttemptAt: row.nextAttemptAt.toISOString(),
     handledAt: row.handledAt?.toISOString() ?? null,
   };
+}
+
+const POLL_MS = 10;
+const PATIENCE_MS = 5_000;
+
+/** Waits until no event waits for its first handling, or for five seconds: a worker that is down must not stop time. */
+export async function eventsHandled({ pool }: Pick<Context, 'pool'>): Promise<void> {
+  for (let waitedMs = 0; waitedMs < PATIENCE_MS && (await hasFreshEvents(pool)); waitedMs += POLL_MS) {
+    await delay(POLL_MS);
+  }
 }
