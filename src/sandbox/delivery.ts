@@ -119,6 +119,11 @@ export class Deliverer {
       if (wantsEvent(sink, event.type)) this.send(event, id, { once: true });
   }
 
+  /** Once more to whoever listens inside this process. */
+  resendToSinks(event: SandboxEvent): void {
+    for (const id of this.#sinks.keys()) this.send(event, id, { once: true });
+  }
+
   send(event: SandboxEvent, target: string, { once = false } = {}): void {
     this.#sequence += 1;
     const delivery: Delivery = {

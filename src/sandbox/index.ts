@@ -61,6 +61,7 @@ function assemble(wallClock: () => number, baseUrl: () => string, onError: (erro
   world.onAnswered = (event) => onAnswered(world, event);
   world.deliveredOk = (event) => deliverer.deliveredOk(event);
   world.resend = (event, endpoint) => deliverer.send(event, endpoint.id, { once: true });
+  world.resendToSinks = (event) => deliverer.resendToSinks(event);
   world.startTestClock = (id, target) => timeline.startTestClock(id, target);
   return { world, deliverer, timeline, faults: new Faults(), keys: new IdempotencyKeys() };
 }

@@ -33,6 +33,7 @@ export class World {
   receiverIdle: () => Promise<void> = async () => undefined;
   /** Sends an event once more, to one endpoint. */
   resend: (event: SandboxEvent, endpoint: WebhookEndpoint) => void = () => undefined;
+  resendToSinks: (event: SandboxEvent) => void = () => undefined;
   /** A receiver inside this process (`stripe listen`); call what it returns when the receiver goes away. */
   addSink: (sink: Sink) => () => void = () => () => undefined;
   /** Lets a test clock run to its target once the present request is answered. */

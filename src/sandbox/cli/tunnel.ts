@@ -4,32 +4,27 @@ import type { Duplex } from 'node:stream';
 import { type RawData, type WebSocket, WebSocketServer } from 'ws';
 import { z } from 'zod';
 import { newId } from '../ids.ts';
+import type { Sink } from '../targets.ts';
 import { API_VERSION } from '../world.ts';
 import { type CliSession, SUBSCRIBE_PATH, sessionOf } from './sessions.ts';
 
 const SUBPROTOCOL = 'stripecli-devproxy-v1';
-/** A CLI told to listen for some events only passes over the others without a word. */
-const IGNORED_AFTER_MS = 500;
+/** A CLI told to listen for some events only acknowledges the others as well, but answers nothing. */
+const SILENCE_MS = 500;
 const ANSWER_TIMEOUT_MS = 15_000;
 /** The CLI makes a new connection every minute and after a loss; what happens meanwhile waits this long. */
 const GRACE_MS = 15_000;
 
-/** Who can be told of events inside this process, as an endpoint is over HTTP. */
-export interface EventSink {
-  secret: string;
-  enabledEvents: readonly string[];
-  /** The HTTP status with which the event was taken; 0 = it was not. */
-  send: (payload: string, headers: Record<string, string>) => Promise<number>;
-}
 export interface SinkHost {
-  addSink: (sink: EventSink) => () => void;
+  addSink: (sink: Sink) => () => void;
 }
 
 interface Sent {
-  text: string[];
+  type: string;
+  texts: string[];
   acknowledged: boolean;
   settle: (status: number) => void;
-  ignored?: NodeJS.Timeout;
+  silence?: NodeJS.Timeout;
 }
 
 // Other versions of the CLI may say more; only these fields matter here.
@@ -47,7 +42,10 @@ class Listener {
   readonly #session: CliSession;
   readonly #remove: () => void;
   readonly #onGone: () => void;
+  /** By conversation: what the CLI has not answered, or was not there to be told. */
   readonly #waiting = new Map<string, Sent>();
+  /** Types of events that the CLI passes over. */
+  readonly #silent = new Set<string>();
   #socket: WebSocket | undefined;
   #grace: NodeJS.Timeout | undefined;
 
@@ -83,9 +81,10 @@ class Listener {
     this.#onGone();
   }
 
+  /** Nobody waits for an absent CLI: what it has not acknowledged is kept for its next connection. */
   #lost(): void {
     this.#socket = undefined;
-    for (const sent of this.#waiting.values()) clearTimeout(sent.ignored);
+    for (const sent of this.#waiting.values()) sent.settle(200);
     this.#grace = setTimeout(() => this.stop(), GRACE_MS).unref();
   }
 
@@ -94,35 +93,49 @@ class Listener {
     return new Promise((resolve) => {
       const timeout = setTimeout(() => sent.settle(0), ANSWER_TIMEOUT_MS).unref();
       const sent: Sent = {
-        text: messages(conversation, payload, headers),
+        type: typeOf(payload),
+        texts: messages(conversation, payload, headers),
         acknowledged: false,
         settle: (status) => {
           clearTimeout(timeout);
-          clearTimeout(sent.ignored);
-          this.#waiting.delete(conversation);
+          clearTimeout(sent.silence);
+          if (sent.acknowledged || this.#socket !== undefined) this.#waiting.delete(conversation);
           resolve(status);
         },
       };
       this.#waiting.set(conversation, sent);
-      this.#transmit(sent);
+      if (this.#socket === undefined) sent.settle(200);
+      else this.#transmit(sent);
     });
   }
 
   #transmit(sent: Sent): void {
-    if (this.#socket === undefined) return;
-    for (const text of sent.text) this.#socket.send(text);
-    sent.ignored = setTimeout(() => sent.settle(200), IGNORED_AFTER_MS).unref();
+    for (const text of sent.texts) this.#socket?.send(text);
   }
 
   #hear(data: RawData): void {
     const said = parse(String(data));
     const sent = said === undefined ? undefined : this.#waiting.get(said.webhook_conversation_id);
     if (said === undefined || sent === undefined) return;
-    clearTimeout(sent.ignored);
-    sent.acknowledged = true;
-    if (said.type === 'webhook_response') sent.settle(said.status);
-    else if (!this.#session.forwards) sent.settle(200);
+    if (said.type === 'webhook_response') {
+      this.#silent.delete(sent.type);
+      sent.settle(said.status);
+    } else if (!sent.acknowledged) this.#acknowledged(sent);
   }
+
+  #acknowledged(sent: Sent): void {
+    sent.acknowledged = true;
+    if (!this.#session.forwards || this.#silent.has(sent.type)) sent.settle(200);
+    else
+      sent.silence = setTimeout(() => {
+        this.#silent.add(sent.type);
+        sent.settle(200);
+      }, SILENCE_MS).unref();
+  }
+}
+
+function typeOf(payload: string): string {
+  return z.looseObject({ type: z.string() }).parse(JSON.parse(payload)).type;
 }
 
 function parse(text: string): z.output<typeof answer> | undefined {

@@ -51,14 +51,17 @@ export const eventRoutes: Route[] = [
   route(
     'POST',
     '/events/:id/retry',
-    z.strictObject({ webhook_endpoint: text.optional() }),
+    z.strictObject({ for_stripecli: flag.optional(), webhook_endpoint: text.optional() }),
     ({ world, params, id }) => {
       const event = findEvent(world, id);
       const wanted = params.webhook_endpoint;
       if (wanted !== undefined && !world.state.webhookEndpoints.has(wanted))
         throw missing('webhook endpoint', wanted, 'webhook_endpoint');
-      for (const endpoint of world.state.webhookEndpoints.values())
-        if (wanted === undefined || endpoint.id === wanted) world.resend(event, endpoint);
+      // `stripe events resend` without an endpoint means the CLI that listens, and nobody else.
+      if (params.for_stripecli === true) world.resendToSinks(event);
+      else
+        for (const endpoint of world.state.webhookEndpoints.values())
+          if (wanted === undefined || endpoint.id === wanted) world.resend(event, endpoint);
       return event;
     },
   ),
