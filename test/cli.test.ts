@@ -1,0 +1,104 @@
+// The operator's commands, run as processes against a database of their own.
+import { execFile } from 'node:child_process';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { verifyApiKey } from '../src/lib/api-keys.ts';
+import { readUsage, signUp } from '../src/lib/users.ts';
+import { type Library, openLibrary } from './support/library.ts';
+
+const ROOT = fileURLToPath(new URL('..', import.meta.url));
+
+let library: Library;
+beforeAll(async () => {
+  library = await openLibrary();
+  await signUp(library.context, { userId: 'ada' });
+});
+afterAll(() => library.close());
+
+interface Run {
+  code: number;
+  output: string;
+  errors: string;
+}
+
+function cli(args: string[], environment: Record<string, string> = {}): Promise<Run> {
+  const { config } = library.context;
+  const env = {
+    PATH: process.env.PATH,
+    DATABASE_URL: config.databaseUrl,
+    STRIPE_SECRET_KEY: config.stripe.secretKey,
+    STRIPE_WEBHOOK_SECRET: config.stripe.webhookSecrets.join(','),
+    AUTH_JWT_SECRET: config.auth.jwtSecret,
+    ...environment,
+  };
+  return new Promise((resolve) => {
+    const command = ['--import', 'tsx', join(ROOT, 'src/cli.ts'), ...args];
+    execFile(process.execPath, command, { cwd: ROOT, env }, (error, output, errors) => {
+      resolve({ code: error ? Number(error.code) : 0, output, errors });
+    });
+  });
+}
+
+describe('npm run cli', () => {
+  it('keys: makes one that works, lists it without its secret, and revokes it', async () => {
+    const made = await cli(['keys', 'create', 'ops', '--scopes', 'read,consume']);
+    const { id, key } = JSON.parse(made.output) as { id: string; key: string };
+    expect(await verifyApiKey(library.context, key)).toMatchObject({ id, scopes: ['read', 'consume'] });
+    const listed = await cli(['keys', 'list']);
+    expect(listed.output).toContain(id);
+    expect(listed.output).not.toContain(key.split('_').at(-1));
+    expect((await cli(['keys', 'revoke', id])).code).toBe(0);
+    expect((await cli(['keys', 'list'])).output).not.toContain('"revokedAt": null');
+  });
+
+  it('grant: gives once per key, with a reason', async () => {
+    const grant = ['grant', 'ada', '10', '--reason', 'sorry', '--key', 'ticket-1'];
+    expect(JSON.parse((await cli(grant)).output)).toMatchObject({
+      source: 'bonus',
+      credits: 10,
+      reason: 'sorry',
+    });
+    expect((await cli(grant)).code).toBe(0);
+    expect(await readUsage(library.context, 'ada')).toMatchObject({ credits: 15 });
+  });
+
+  it('users: tells what there is to know', async () => {
+    expect(JSON.parse((await cli(['users', 'ada'])).output)).toMatchObject({
+      user: { userId: 'ada', plan: 'free' },
+      subscription: { status: null },
+    });
+  });
+
+  it('verify: 0 on a sound ledger, 1 and what is wrong on another', async () => {
+    expect(await cli(['verify'])).toMatchObject({ code: 0 });
+    await library.context.pool.query(
+      `update users set available_tokens = available_tokens + 1 where id = 'ada'`,
+    );
+    const { code, output } = await cli(['verify']);
+    await library.context.pool.query(
+      `update users set available_tokens = available_tokens - 1 where id = 'ada'`,
+    );
+    expect(code).toBe(1);
+    expect(JSON.parse(output)).toMatchObject({
+      violations: [{ invariant: 'invariant_i1_balance', userId: 'ada' }],
+    });
+  });
+
+  it.each([
+    [['grant', 'ada', '0', '--reason', 'x'], {}, /whole number of credits/],
+    [['grant', 'nobody', '1', '--reason', 'x'], {}, /no such user/],
+    [['keys', 'create', 'x', '--scopes', 'everything'], {}, /consume,read,billing,admin/],
+    [['verify'], { STRIPE_SECRET_KEY: '' }, /STRIPE_SECRET_KEY: set it/],
+    [['verify'], { STRIPE_SECRET_KEY: 'nonsense' }, /must look like sk_test_/],
+    [
+      ['users', 'ada'],
+      { DATABASE_URL: '', TOLLGATE_HOME: '/nowhere' },
+      /DATABASE_URL: set it, or run npm start/,
+    ],
+  ])('%j is refused in words that mend it', async (args, environment, words) => {
+    const { code, errors } = await cli(args, environment);
+    expect(errors).toMatch(words);
+    expect(code).toBe(1);
+  });
+});
