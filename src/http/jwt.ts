@@ -2,11 +2,10 @@
 import { createRemoteJWKSet, decodeProtectedHeader, errors, type JWTVerifyOptions, jwtVerify } from 'jose';
 import type { Config } from '../config.ts';
 import { TollgateError } from '../errors.ts';
+import { USER_ID } from '../lib/limits.ts';
 
 /** @returns the `sub`; undefined where the token does not hold */
 export type TokenVerifier = (token: string) => Promise<string | undefined>;
-
-const SUBJECT = /^[\x21-\x7e]{1,255}$/;
 
 /** Times in a token are wall time, whatever clock the business runs on. */
 export function tokenVerifier({ auth }: Config): TokenVerifier {
@@ -33,7 +32,7 @@ export function tokenVerifier({ auth }: Config): TokenVerifier {
   return async (token) => {
     try {
       const subject = await claims(token);
-      return typeof subject === 'string' && SUBJECT.test(subject) ? subject : undefined;
+      return typeof subject === 'string' && USER_ID.test(subject) ? subject : undefined;
     } catch (error) {
       if (isFaultOfToken(error)) return undefined;
       throw new TollgateError('unavailable', 'The keys that tokens are checked with could not be read.', {

@@ -25,6 +25,9 @@ export function grantCredits(context: Context, input: GrantRequest, request: Cha
       requireTokens('tokens', input.tokens);
       if (input.expiresAt && input.expiresAt <= account.now)
         throw invalidField('expiresAt', 'must be in the future');
+      if (account.user.availableTokens + input.tokens > Number.MAX_SAFE_INTEGER) {
+        throw invalidField('tokens', 'would make a balance that no client can count exactly (beyond 2^53)');
+      }
       const key = `${input.source}:${request.key}`;
       if (await findGrantId(tx, input.userId, key)) {
         throw new TollgateError('conflict', `A ${input.source} grant with this key exists: use a new key.`);

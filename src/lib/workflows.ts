@@ -119,6 +119,8 @@ function failWorkflow(context: Context, workflow: Workflow, error: string): Prom
 
 /** How long a runner may take to answer; a longer piece of work answers at once and reports by itself. */
 const RUNNER_TIMEOUT_MS = 30_000;
+/** Of the runner's answer so much is kept. */
+const RUNNER_ANSWER_CHARACTERS = 10_000;
 
 async function callRunner({ config, clock }: Context, workflow: Workflow): Promise<Record<string, unknown>> {
   const { id, userId, kind, input } = workflow;
@@ -145,5 +147,7 @@ async function callRunner({ config, clock }: Context, workflow: Workflow): Promi
     throw new WorkflowRefused(`The workflow runner refused with ${response.status}.`);
   }
   if (!response.ok) throw new Error(`The workflow runner answered ${response.status}.`);
-  return { status: response.status, body: text.slice(0, 10_000) };
+  // PostgreSQL takes no NUL in a text, and no half of a surrogate pair.
+  const kept = [...text.replaceAll('\u0000', '')].slice(0, RUNNER_ANSWER_CHARACTERS).join('');
+  return { status: response.status, body: kept };
 }

@@ -117,7 +117,7 @@ async function refuseSecondSubscription({ stripe }: Context, customer: string): 
       ? 'change it instead of buying a second one'
       : 'its open invoice wants to be paid; the billing portal leads there';
   throw new TollgateError('conflict', `The user has a subscription that is ${live.status}: ${advice}.`, {
-    members: { stripeSubscriptionId: live.id, status: live.status },
+    members: { stripeSubscriptionId: live.id, subscriptionStatus: live.status },
   });
 }
 

@@ -1,10 +1,10 @@
 /** Schemas of what callers send: the limits of design.md 14, each with a message that says what is allowed. */
 import { z } from 'zod';
+import { TOKENS_PER_CREDIT } from '../../domain/plans.ts';
+import { MAX_PERIOD_DAYS, MAX_TOKENS, USER_ID } from '../../lib/limits.ts';
 
-const TOKENS_MAX = 1_000_000_000_000;
-const CREDITS_MAX = 500_000_000;
+const CREDITS_MAX = MAX_TOKENS / TOKENS_PER_CREDIT;
 const HOLD_SECONDS_MAX = 86_400;
-const PERIOD_DAYS_MAX = 3_660;
 const METADATA_KEYS_MAX = 50;
 const METADATA_DEPTH_MAX = 5;
 const METADATA_BYTES_MAX = 8_192;
@@ -13,7 +13,7 @@ const DEFAULT_PAGE = 20;
 
 export const userId = z
   .string()
-  .regex(/^[\x21-\x7e]{1,255}$/, 'must be 1 to 255 visible ASCII characters')
+  .regex(USER_ID, 'must be 1 to 255 visible ASCII characters')
   .meta({ id: 'UserId', description: "The app's own opaque id of the user.", example: 'user_42' });
 
 /** An id of ours. One that is none of ours is simply not found. */
@@ -28,13 +28,13 @@ const wholeNumber = (min: number, max: number) =>
     .min(min, `must be at least ${min}`)
     .max(max, `must be at most ${max}`);
 
-export const tokens = wholeNumber(1, TOKENS_MAX);
+export const tokens = wholeNumber(1, MAX_TOKENS);
 export const credits = wholeNumber(1, CREDITS_MAX);
 /** A capture may take nothing. */
-export const capturedTokens = wholeNumber(0, TOKENS_MAX);
+export const capturedTokens = wholeNumber(0, MAX_TOKENS);
 export const capturedCredits = wholeNumber(0, CREDITS_MAX);
 export const expiresInSeconds = wholeNumber(1, HOLD_SECONDS_MAX);
-export const periodDays = wholeNumber(1, PERIOD_DAYS_MAX);
+export const periodDays = wholeNumber(1, MAX_PERIOD_DAYS);
 
 /** A name of the catalogue: plan, pack or feature. Whether it is there is for the catalogue to say. */
 export const catalogueName = z.string().regex(/^[\w.:-]{1,64}$/, 'must be a name of the catalogue');
