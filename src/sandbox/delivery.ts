@@ -270,7 +270,8 @@ export class Deliverer {
     const isLast = delivery.once || delays.length === 0 || attempts === maxAttempts;
     if (isLast || at - delivery.firstAt > giveUpAfterSeconds) {
       if (this.#sinks.has(delivery.target)) this.#answered(delivery);
-      else this.#release(delivery);
+      // Nobody ever took it: whoever waits for an answer waits as long as Stripe would.
+      else this.#owed.delete(delivery.id);
       return;
     }
     Object.assign(delivery, { attempts, waiting: true });

@@ -48,7 +48,7 @@ export function finalizeInvoice(world: World, invoice: Invoice): void {
     number: `${customer?.invoice_prefix ?? randomText(8).toUpperCase()}-${String(sequence).padStart(4, '0')}`,
     status: 'open',
     status_transitions: { ...invoice.status_transitions, finalized_at: now },
-    webhooks_delivered_at: now,
+    webhooks_delivered_at: invoice.webhooks_delivered_at ?? now,
   } satisfies Partial<Invoice>);
   if (customer !== undefined) {
     customer.next_invoice_sequence = sequence + 1;

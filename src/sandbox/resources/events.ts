@@ -17,9 +17,16 @@ const listParams = z.strictObject({
   types: z.array(text).max(20, 'You can only list up to 20 types').optional(),
 });
 
+/** A test clock's events carry its time, but are as old as they are. */
+function isWithinReach(world: World, event: SandboxEvent): boolean {
+  const emittedAt = world.state.emittedAt.get(event.id) ?? event.created;
+  return emittedAt >= world.clock.now() - REACHES_BACK_DAYS * DAY;
+}
+
+/** Neither the list nor a single call shows what is older (https://docs.stripe.com/api/events). */
 export function findEvent(world: World, id: string): SandboxEvent {
   const event = world.state.events.get(id);
-  if (event === undefined) throw missing('event', id);
+  if (event === undefined || !isWithinReach(world, event)) throw missing('event', id);
   return event;
 }
 
@@ -33,14 +40,12 @@ export const eventRoutes: Route[] = [
     const { type, types, created, delivery_success: delivered } = params;
     if (type !== undefined && types !== undefined)
       throw invalid('You may only specify one of these parameters: type, types.');
-    const since = world.clock.now() - REACHES_BACK_DAYS * DAY;
     return page(
       world.state.events.values(),
       params,
       path,
       (event) =>
-        // A test clock's events carry its time, but are as old as they are.
-        (world.state.emittedAt.get(event.id) ?? event.created) >= since &&
+        isWithinReach(world, event) &&
         inRange(event.created, created) &&
         (type === undefined || isOf(event, type)) &&
         (types === undefined || types.some((one) => isOf(event, one))) &&
