@@ -1,12 +1,16 @@
 import type {
+  ActiveEntitlement,
   BalanceTransaction,
   Charge,
   CheckoutLineItem,
   CheckoutSession,
   Coupon,
+  CreditNote,
   Customer,
+  CustomerBalanceTransaction,
   Discount,
   Dispute,
+  Feature,
   Invoice,
   InvoiceItem,
   InvoiceLine,
@@ -17,9 +21,13 @@ import type {
   PortalSession,
   Price,
   Product,
+  ProductFeature,
+  PromotionCode,
   Refund,
   SandboxEvent,
+  SetupIntent,
   Subscription,
+  SubscriptionSchedule,
   TestClock,
   WebhookEndpoint,
 } from './wire.ts';
@@ -42,6 +50,8 @@ export interface CardBehaviour {
   /** Once a person has authenticated, off-session charges of this card go through. */
   authenticatedAfterSetup?: boolean;
   dispute?: 'chargeback' | 'inquiry';
+  /** A refund that is announced as done and fails afterwards, or that takes its time. */
+  refund?: 'fails' | 'pending';
 }
 
 /** What a Checkout session was created with and does not show in its own fields. */
@@ -57,16 +67,12 @@ export interface SessionOrder {
   coupon: string | null;
 }
 
-/** A price change that waits for its payment (payment_behavior=pending_if_incomplete). */
+/** A change or a resumption that waits for its payment; its invoice is voided when it expires. */
 export interface HeldChange {
   invoice: string;
-  items: Subscription['items']['data'];
-}
-
-/** A proration that waits for the next invoice. */
-export interface PendingLine {
-  subscription: string;
-  build: (invoice: string) => InvoiceLine;
+  changes: Partial<Subscription>;
+  expiresAt: number;
+  resumes: boolean;
 }
 
 export class State {
@@ -76,7 +82,18 @@ export class State {
   readonly products = new Map<string, Product>();
   readonly prices = new Map<string, Price>();
   readonly coupons = new Map<string, Coupon>();
+  /** Their discounts go on. */
+  readonly deletedCoupons = new Map<string, Coupon>();
   readonly discounts = new Map<string, Discount>();
+  readonly promotionCodes = new Map<string, PromotionCode>();
+  readonly features = new Map<string, Feature>();
+  readonly productFeatures = new Map<string, ProductFeature & { product: string }>();
+  /** By customer, as last announced. */
+  readonly entitlements = new Map<string, ActiveEntitlement[]>();
+  readonly schedules = new Map<string, SubscriptionSchedule>();
+  readonly setupIntents = new Map<string, SetupIntent>();
+  readonly creditNotes = new Map<string, CreditNote>();
+  readonly customerBalanceTransactions = new Map<string, CustomerBalanceTransaction>();
   readonly sessions = new Map<string, CheckoutSession>();
   readonly portalSessions = new Map<string, PortalSession>();
   readonly portalConfigurations = new Map<string, PortalConfiguration>();
@@ -112,7 +129,6 @@ export class State {
   readonly delayedPayments = new Map<string, boolean>();
   readonly invoiceLines = new Map<string, InvoiceLine[]>();
   readonly heldChanges = new Map<string, HeldChange>();
-  readonly pendingLines: PendingLine[] = [];
   /** What the dashboard's billing settings say about failed renewals. */
   billing: { retryDays: readonly number[]; afterFinalRetry: 'canceled' | 'unpaid' | 'past_due' } = {
     retryDays: [3, 5, 7],

@@ -57,6 +57,15 @@ export type Charge = Wire<Stripe.Charge> & { destination: null; dispute: string 
 export type BalanceTransaction = Wire<Stripe.BalanceTransaction>;
 export type Refund = Wire<Stripe.Refund>;
 export type Dispute = Wire<Stripe.Dispute>;
+export type PromotionCode = Wire<Stripe.PromotionCode>;
+export type CreditNote = Wire<Stripe.CreditNote>;
+export type CreditNoteLine = Wire<Stripe.CreditNoteLineItem>;
+export type CustomerBalanceTransaction = Wire<Stripe.CustomerBalanceTransaction>;
+export type SetupIntent = Wire<Stripe.SetupIntent>;
+export type SubscriptionSchedule = Wire<Stripe.SubscriptionSchedule>;
+export type Feature = Wire<Stripe.Entitlements.Feature>;
+export type ProductFeature = Wire<Stripe.ProductFeature>;
+export type ActiveEntitlement = Wire<Stripe.Entitlements.ActiveEntitlement>;
 export type WebhookEndpoint = Wire<Stripe.WebhookEndpoint>;
 export type TestClock = Wire<Stripe.TestHelpers.TestClock>;
 

@@ -15,7 +15,7 @@ export function createBalanceTransaction(
     amount: number;
     currency: string;
     source: string;
-    type: 'charge' | 'refund' | 'adjustment';
+    type: 'charge' | 'refund' | 'refund_failure' | 'adjustment';
     description: string | null;
   },
 ): BalanceTransaction {

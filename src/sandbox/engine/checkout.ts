@@ -1,9 +1,9 @@
 import { DAY } from '../calendar.ts';
 import { invalid } from '../errors.ts';
-import { createCustomer } from '../resources/customers.ts';
+import { createCustomer } from '../resources/customer-object.ts';
 import { attachPaymentMethod, cardByName, createPaymentMethod } from '../resources/payment-methods.ts';
 import type { SessionOrder } from '../state.ts';
-import type { CheckoutSession, Coupon, Customer, PaymentIntent, PaymentMethod } from '../wire.ts';
+import type { CheckoutSession, Customer, PaymentIntent, PaymentMethod } from '../wire.ts';
 import type { World } from '../world.ts';
 import { settleCharge } from './charges.ts';
 import { cancelIntent, createIntent } from './intents.ts';
@@ -157,7 +157,7 @@ function subscribe(
   attachPaymentMethod(world, method.id, customer.id);
   const items = itemsOf(world, order);
   const coupon = world.state.coupons.get(order.coupon ?? '');
-  const coupons: Coupon[] = coupon === undefined ? [] : [coupon];
+  const promotionCode = session.discounts?.[0]?.promotion_code ?? null;
   const { subscription, invoice } = createSubscription(world, {
     customer,
     items: items.filter((item) => item.price.recurring !== null),
@@ -173,7 +173,8 @@ function subscribe(
       },
     },
     cancelAt: null,
-    coupons,
+    redemptions: coupon === undefined ? [] : [{ coupon, promotionCode, discount: null }],
+    checkoutSession: session.id,
     paymentBehavior: 'allow_incomplete',
     onSession: true,
     // The person has just typed a good card; a customer set to fail fails from the next attempt on.

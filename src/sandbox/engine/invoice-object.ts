@@ -1,4 +1,4 @@
-import { HOUR } from '../calendar.ts';
+import { DAY, HOUR } from '../calendar.ts';
 import { newId } from '../ids.ts';
 import { type Customer, countedList, type Invoice, type InvoiceLine, type Subscription } from '../wire.ts';
 import type { World } from '../world.ts';
@@ -17,6 +17,8 @@ export interface InvoiceRequest {
   discounts?: string[];
   metadata?: Record<string, string>;
   description?: string | null;
+  collectionMethod?: 'charge_automatically' | 'send_invoice';
+  daysUntilDue?: number | null;
 }
 
 function parentOf(subscription: Subscription | null): Invoice['parent'] {
@@ -69,7 +71,6 @@ const UNUSED = {
   default_source: null,
   default_tax_rates: [],
   custom_fields: null,
-  due_date: null,
   footer: null,
   from_invoice: null,
   last_finalization_error: null,
@@ -84,6 +85,21 @@ const UNUSED = {
   statement_descriptor: null,
 } satisfies Partial<Invoice>;
 
+/** A draft's amounts after its lines or discounts have changed. */
+export function recompute(world: World, invoice: Invoice, lines: InvoiceLine[]): void {
+  for (const line of lines) Object.assign(line, { discount_amounts: [], pretax_credit_amounts: [] });
+  const ids = invoice.discounts.map((one) => one);
+  Object.assign(invoice, amountFields(lines, applyDiscounts(world, lines, ids)), {
+    lines: countedList(lines, `/v1/invoices/${invoice.id}/lines`),
+  });
+  world.state.invoiceLines.set(invoice.id, lines);
+}
+
+function dueDate(now: number, request: InvoiceRequest): number | null {
+  const days = request.daysUntilDue ?? request.subscription?.days_until_due ?? null;
+  return days === null ? null : now + days * DAY;
+}
+
 /** A draft; nothing is announced and nothing is stored, so that previews can use it too. */
 export function buildInvoice(
   world: World,
@@ -93,6 +109,7 @@ export function buildInvoice(
   const id = newId('in');
   const now = world.now();
   const lines = request.lines(id);
+  const sent = (request.collectionMethod ?? subscription?.collection_method) === 'send_invoice';
   const invoice = {
     ...UNUSED,
     id,
@@ -106,12 +123,13 @@ export function buildInvoice(
     automatic_tax: { disabled_reason: null, enabled: false, liability: null, provider: null, status: null },
     automatically_finalizes_at: request.autoAdvance ? now + HOUR : null,
     billing_reason: request.reason,
-    collection_method: subscription?.collection_method ?? 'charge_automatically',
+    collection_method: request.collectionMethod ?? subscription?.collection_method ?? 'charge_automatically',
     created: now,
     currency: request.currency,
     ...customerFields(customer),
     description: request.description ?? null,
     discounts,
+    due_date: dueDate(now, request),
     effective_at: null,
     ending_balance: null,
     hosted_invoice_url: null,
@@ -120,7 +138,7 @@ export function buildInvoice(
     lines: countedList(lines, `/v1/invoices/${id}/lines`),
     livemode: false,
     metadata: request.metadata ?? {},
-    next_payment_attempt: request.autoAdvance ? now + HOUR : null,
+    next_payment_attempt: request.autoAdvance && !sent ? now + HOUR : null,
     number: null,
     parent: parentOf(subscription),
     payment_settings: { default_mandate: null, payment_method_options: null, payment_method_types: null },

@@ -1,11 +1,14 @@
-import { invalid } from '../errors.ts';
+import { HOUR } from '../calendar.ts';
+import { invalid, StripeError } from '../errors.ts';
 import { newId, randomText } from '../ids.ts';
 import { planFinalization } from '../invoice-wait.ts';
 import type { PaymentOutcome } from '../state.ts';
 import type { Invoice, InvoicePayment, PaymentIntent } from '../wire.ts';
 import type { World } from '../world.ts';
+import { moveBalance } from './balance.ts';
 import { planNextAttempt } from './dunning.ts';
-import { cancelIntent, createIntent } from './intents.ts';
+import { createIntent } from './intents.ts';
+import { closePayment, defaultPayment, markUncollectible, voidInvoice } from './invoice-closing.ts';
 import { buildInvoice, type InvoiceRequest, subscriptionOf } from './invoice-object.ts';
 import { confirmIntent, payingMethod } from './payments.ts';
 import { subscriptionPaid, subscriptionUnpaid } from './subscription-status.ts';
@@ -18,34 +21,71 @@ export function openDraft(world: World, request: InvoiceRequest): Invoice {
   return invoice;
 }
 
+/** A draft handed over later finalizes an hour after that. */
+export function advanceLater(world: World, invoice: Invoice): void {
+  invoice.automatically_finalizes_at = world.now() + HOUR;
+  world.scheduler.plan('invoice_finalizes', invoice.automatically_finalizes_at, invoice.id);
+}
+
 export function announceDraft(world: World, invoice: Invoice): void {
   const event = world.emit('invoice.created', invoice);
   if (invoice.auto_advance === true) planFinalization(world, invoice, event);
 }
 
-/** draft → open: number, customer balance, and the payment that is to pay it. */
-export function finalizeInvoice(world: World, invoice: Invoice): void {
+/** Smaller amounts cannot be charged and go to the customer's balance instead (docs: minimum charge amount). */
+const MINIMUM_CHARGE = 50;
+const MAXIMUM_CHARGE = 99_999_999;
+
+interface Settlement {
+  due: number;
+  ending: number;
+  tooSmall: number;
+}
+
+/** What is left to pay once the customer's balance is used, and what the balance is then. */
+function settle(total: number, balance: number): Settlement {
+  const owed = total + balance;
+  if (total <= 0) return { due: 0, ending: owed, tooSmall: 0 };
+  if (owed > 0 && owed < MINIMUM_CHARGE) return { due: 0, ending: owed, tooSmall: owed };
+  return { due: Math.max(0, owed), ending: Math.min(0, owed), tooSmall: 0 };
+}
+
+function checkFinalizable(world: World, invoice: Invoice): void {
   if (invoice.status !== 'draft')
     throw invalid("This invoice is already finalized, you can't re-finalize a non-draft invoice.", {
       code: 'invoice_not_editable',
     });
+  if (invoice.total <= MAXIMUM_CHARGE) return;
+  const message = 'Amount must be no more than $999,999.99';
+  invoice.last_finalization_error = { code: 'amount_too_large', message, type: 'invalid_request_error' };
+  world.emit('invoice.finalization_failed', invoice);
+  throw invalid(message, { code: 'amount_too_large' });
+}
+
+/** draft → open: number, customer balance, and the payment that is to pay it. */
+export function finalizeInvoice(world: World, invoice: Invoice): void {
+  checkFinalizable(world, invoice);
   const now = world.now();
   const customer = world.state.customers.get(invoice.customer ?? '');
-  const owed = invoice.total + (customer?.balance ?? 0);
-  const due = invoice.total > 0 ? Math.max(0, owed) : 0;
+  const { due, ending, tooSmall } = settle(invoice.total, customer?.balance ?? 0);
   const sequence = customer?.next_invoice_sequence ?? 1;
   const hosted = `${world.baseUrl()}/invoices/${invoice.id}`;
+  const sent = invoice.collection_method === 'send_invoice';
   Object.assign(invoice, {
     amount_due: due,
     amount_remaining: due,
     auto_advance: invoice.auto_advance === true && due > 0,
     automatically_finalizes_at: null,
-    effective_at: now,
-    ending_balance: Math.min(0, owed),
+    due_date: invoice.due_date === null ? null : invoice.due_date + now - invoice.created,
+    effective_at: invoice.effective_at ?? now,
+    ending_balance: ending,
     starting_balance: customer?.balance ?? 0,
     hosted_invoice_url: hosted,
     invoice_pdf: `${hosted}/pdf`,
-    number: `${customer?.invoice_prefix ?? randomText(8).toUpperCase()}-${String(sequence).padStart(4, '0')}`,
+    next_payment_attempt: sent || due === 0 ? null : invoice.next_payment_attempt,
+    number:
+      invoice.number ??
+      `${customer?.invoice_prefix ?? randomText(8).toUpperCase()}-${String(sequence).padStart(4, '0')}`,
     status: 'open',
     status_transitions: { ...invoice.status_transitions, finalized_at: now },
     webhooks_delivered_at: invoice.webhooks_delivered_at ?? now,
@@ -53,11 +93,17 @@ export function finalizeInvoice(world: World, invoice: Invoice): void {
   if (customer !== undefined) {
     customer.next_invoice_sequence = sequence + 1;
     customer.currency = customer.currency ?? invoice.currency;
-    world.update('customer.updated', customer, { balance: Math.min(0, owed) });
+    moveBalance(world, customer, {
+      amount: ending - customer.balance,
+      type: tooSmall > 0 ? 'invoice_too_small' : 'applied_to_invoice',
+      currency: invoice.currency,
+      invoice: invoice.id,
+    });
   }
   if (due > 0) createInvoicePayment(world, invoice);
   world.emit('invoice.finalized', invoice);
   if (due === 0) markPaid(world, invoice);
+  else if (invoice.due_date !== null) world.scheduler.plan('invoice_retries', invoice.due_date, invoice.id);
 }
 
 function createInvoicePayment(world: World, invoice: Invoice): void {
@@ -90,18 +136,6 @@ function describe(invoice: Invoice): string {
   if (invoice.billing_reason === 'subscription_create') return 'Subscription creation';
   if (invoice.billing_reason === 'subscription_cycle') return 'Subscription cycle';
   return invoice.parent === null ? `Payment for Invoice ${invoice.number ?? ''}` : 'Subscription update';
-}
-
-export function defaultPayment(
-  world: World,
-  invoice: Invoice,
-): { payment: InvoicePayment; intent: PaymentIntent } | undefined {
-  for (const payment of world.state.invoicePayments.values()) {
-    const intent = world.state.paymentIntents.get(payment.payment.payment_intent ?? '');
-    if (payment.invoice === invoice.id && payment.is_default && intent !== undefined)
-      return { payment, intent };
-  }
-  return undefined;
 }
 
 /** The open invoice that an intent is to pay. */
@@ -149,7 +183,7 @@ export function attemptInvoice(
       status_transitions: { canceled_at: null, paid_at: world.now() },
     });
     world.emit('invoice_payment.paid', payment);
-    invoice.amount_paid = intent.amount_received;
+    invoice.amount_paid += intent.amount_received;
     markPaid(world, invoice);
   } else markUnpaid(world, invoice, outcome);
   return { outcome, intent };
@@ -166,60 +200,42 @@ export function markPaid(world: World, invoice: Invoice): void {
   } satisfies Partial<Invoice>);
   const payment = defaultPayment(world, invoice);
   if (payment !== undefined && payment.payment.status === 'open') closePayment(world, payment);
+  delete invoice.status_details;
   world.emit('invoice.paid', invoice);
   world.emit('invoice.payment_succeeded', invoice);
+  setDelinquent(world, invoice, false);
   subscriptionPaid(world, invoice);
+}
+
+/** Whether the customer's latest invoice could be collected (Customer.delinquent). */
+function setDelinquent(world: World, invoice: Invoice, delinquent: boolean): void {
+  const customer = world.state.customers.get(invoice.customer ?? '');
+  if (customer === undefined || invoice.billing_reason === 'subscription_create') return;
+  world.update('customer.updated', customer, { delinquent });
 }
 
 function markUnpaid(world: World, invoice: Invoice, outcome: PaymentOutcome | 'no_method'): void {
   planNextAttempt(world, invoice);
   world.emit('invoice.payment_failed', invoice);
+  setDelinquent(world, invoice, true);
   if (outcome === 'requires_action') world.emit('invoice.payment_action_required', invoice);
   subscriptionUnpaid(world, invoice);
 }
 
-function closePayment(world: World, found: { payment: InvoicePayment; intent: PaymentIntent }): void {
-  cancelIntent(world, found.intent, 'void_invoice');
-  Object.assign(found.payment, {
-    status: 'canceled',
-    status_transitions: { canceled_at: world.now(), paid_at: null },
-  });
-}
-
-export function voidInvoice(world: World, invoice: Invoice): void {
-  if (invoice.status !== 'open' && invoice.status !== 'uncollectible')
-    throw invalid(`You can only pass in open invoices. This invoice isn't open.`);
-  const payment = defaultPayment(world, invoice);
-  if (payment !== undefined) closePayment(world, payment);
-  Object.assign(invoice, {
-    auto_advance: false,
-    next_payment_attempt: null,
-    status: 'void',
-    status_transitions: { ...invoice.status_transitions, voided_at: world.now() },
-  } satisfies Partial<Invoice>);
-  world.emit('invoice.voided', invoice);
-}
-
-export function markUncollectible(
-  world: World,
-  invoice: Invoice,
-  reason: 'user_forgiven' | 'subscription_paused',
-): void {
-  if (invoice.status !== 'open') throw invalid('You can only mark open invoices as uncollectible.');
-  Object.assign(invoice, {
-    auto_advance: false,
-    next_payment_attempt: null,
-    status: 'uncollectible',
-    status_details: { uncollectible: { reason } },
-    status_transitions: { ...invoice.status_transitions, marked_uncollectible_at: world.now() },
-  } satisfies Partial<Invoice>);
-  world.emit('invoice.marked_uncollectible', invoice);
-}
-
 /** What falls due an hour after a draft: finalize and collect. */
 export function finalizeAndCollect(world: World, invoice: Invoice): void {
-  finalizeInvoice(world, invoice);
+  try {
+    finalizeInvoice(world, invoice);
+  } catch (error) {
+    // It has been announced as invoice.finalization_failed; the draft stays for its owner to mend.
+    if (error instanceof StripeError) return;
+    throw error;
+  }
   if (invoice.status !== 'open') return;
+  if (invoice.collection_method === 'send_invoice') {
+    world.emit('invoice.sent', invoice);
+    return;
+  }
   // A paused collection still makes invoices, but nobody is to pay them.
   const pause = subscriptionOf(world, invoice)?.pause_collection?.behavior;
   if (pause === 'void') voidInvoice(world, invoice);

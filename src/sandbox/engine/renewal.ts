@@ -1,23 +1,76 @@
-import type { InvoiceLine, Subscription, SubscriptionItem } from '../wire.ts';
+import { DAY } from '../calendar.ts';
+import type { Invoice, InvoiceLine, Subscription, SubscriptionItem } from '../wire.ts';
 import type { World } from '../world.ts';
+import { discountsFor, endDiscounts } from './discounts.ts';
+import { lineOfItem, pendingFor } from './invoice-items.ts';
+import { buildInvoice } from './invoice-object.ts';
 import { announceDraft, openDraft } from './invoicing.ts';
 import { periodLine } from './lines.ts';
-import { payingMethod } from './payments.ts';
-import { planCycle } from './subscription-create.ts';
-import { endSubscription } from './subscription-end.ts';
+import { shapeOf } from './subscription-next.ts';
 import { periodOf } from './subscription-object.ts';
+import { periodEnd, planCycle, upcomingNoticeDue } from './subscription-times.ts';
+import { trialGoesOn } from './trial-end.ts';
 
 const RENEWS = ['active', 'trialing', 'past_due', 'unpaid'];
 
-/** The prorations that have waited for this invoice. */
-export function takePendingLines(
+/** The item in its next period. */
+export function renewed(subscription: Subscription, item: SubscriptionItem): SubscriptionItem {
+  const period = periodOf(item.price, subscription.billing_cycle_anchor, item.current_period_end, null);
+  return { ...item, current_period_start: period.start, current_period_end: period.end };
+}
+
+/** What waits for a subscription's next invoice, and the next period of the items. */
+export function cycleLines(
   world: World,
   subscription: Subscription,
-): ((invoice: string) => InvoiceLine)[] {
-  const { pendingLines } = world.state;
-  const own = pendingLines.filter((pending) => pending.subscription === subscription.id);
-  pendingLines.splice(0, pendingLines.length, ...pendingLines.filter((pending) => !own.includes(pending)));
-  return own.map((pending) => pending.build);
+  items: readonly SubscriptionItem[],
+): (invoice: string) => InvoiceLine[] {
+  const pending = pendingFor(world, subscription.customer, subscription.id);
+  return (invoice) => [
+    ...pending.map((item) => lineOfItem(invoice, item)),
+    ...items.map((item) => periodLine(world, invoice, subscription, item, 'full')),
+  ];
+}
+
+/** What falls due on a subscription by its own clock: a paused collection goes on, notices, the next period. */
+export function visitSubscription(world: World, subscription: Subscription): void {
+  const now = world.now();
+  const pause = subscription.pause_collection;
+  if (pause?.resumes_at != null && pause.resumes_at <= now)
+    world.update('customer.subscription.updated', subscription, { pause_collection: null });
+  if (upcomingNoticeDue(subscription, now)) announceUpcoming(world, subscription);
+  renewSubscription(world, subscription);
+}
+
+/** `invoice.upcoming` carries a preview, without an id (stripe.md A2). */
+function announceUpcoming(world: World, subscription: Subscription): void {
+  if (!RENEWS.includes(subscription.status) || subscription.ended_at !== null) return;
+  if (subscription.cancel_at !== null && subscription.cancel_at <= periodEnd(subscription)) return;
+  const invoice = upcomingInvoice(world, subscription);
+  if (invoice !== null) world.emit('invoice.upcoming', { ...invoice, id: undefined });
+}
+
+export function upcomingInvoice(world: World, subscription: Subscription): Invoice | null {
+  const customer = world.state.customers.get(subscription.customer);
+  if (customer === undefined) return null;
+  const end = periodEnd(subscription);
+  const due = subscription.items.data.filter((item) => item.current_period_end === end);
+  const { invoice } = buildInvoice(world, {
+    customer,
+    subscription,
+    reason: 'upcoming',
+    lines: cycleLines(
+      world,
+      subscription,
+      due.map((item) => renewed(subscription, item)),
+    ),
+    currency: subscription.currency,
+    periodStart: Math.min(...due.map((item) => item.current_period_start)),
+    periodEnd: end,
+    autoAdvance: false,
+    discounts: discountsFor(world, customer, subscription),
+  });
+  return { ...invoice, created: end, next_payment_attempt: end + DAY / 24 };
 }
 
 /**
@@ -31,6 +84,7 @@ export function renewSubscription(world: World, subscription: Subscription): voi
   if (subscription.cancel_at !== null && subscription.cancel_at <= now) return;
   const trialEnds = subscription.status === 'trialing' && subscription.trial_end !== null;
   if (trialEnds && !trialGoesOn(world, subscription)) return;
+  endDiscounts(world, subscription);
   cycleInvoice(world, subscription, due, trialEnds);
   planCycle(world, subscription);
 }
@@ -43,59 +97,29 @@ function cycleInvoice(
 ): void {
   const customer = world.state.customers.get(subscription.customer);
   if (customer === undefined) return;
-  const before = Math.min(...due.map((item) => item.current_period_start));
-  const data = subscription.items.data.map((item) => {
-    if (!due.includes(item)) return item;
-    const period = periodOf(item.price, subscription.billing_cycle_anchor, item.current_period_end, null);
-    return { ...item, current_period_start: period.start, current_period_end: period.end };
-  });
-  const renewed = data.filter((item) => due.some((old) => old.id === item.id));
-  const pending = takePendingLines(world, subscription);
+  const data = subscription.items.data.map((item) =>
+    due.includes(item) ? renewed(subscription, item) : item,
+  );
+  const moved = data.filter((item) => due.some((old) => old.id === item.id));
   const collect = subscription.status !== 'unpaid';
+  const pending = pendingFor(world, customer.id, subscription.id);
   const invoice = openDraft(world, {
     customer,
     subscription,
     reason: 'subscription_cycle',
-    lines: (id) => [
-      ...pending.map((build) => build(id)),
-      ...renewed.map((item) => periodLine(world, id, subscription, item, false)),
-    ],
+    lines: cycleLines(world, subscription, moved),
     currency: subscription.currency,
-    periodStart: before,
-    periodEnd: Math.min(...renewed.map((item) => item.current_period_start)),
+    periodStart: Math.min(...due.map((item) => item.current_period_start)),
+    periodEnd: Math.min(...moved.map((item) => item.current_period_start)),
     // An unpaid subscription's invoices stay drafts until the debt is settled (stripe.md B3).
     autoAdvance: collect && subscription.pause_collection?.behavior !== 'keep_as_draft',
-    discounts: subscription.discounts.filter((id) => stillApplies(world, id)),
+    discounts: discountsFor(world, customer, subscription),
   });
+  for (const item of pending) item.invoice = invoice.id;
   world.update('customer.subscription.updated', subscription, {
-    items: { ...subscription.items, data },
+    ...shapeOf(subscription, data),
     latest_invoice: invoice.id,
     ...(trialEnds ? { status: 'active' as const } : {}),
   });
   announceDraft(world, invoice);
-}
-
-/** A `once` coupon was used up by the first invoice, a `repeating` one ends on its day. */
-function stillApplies(world: World, discountId: string): boolean {
-  const discount = world.state.discounts.get(discountId);
-  const coupon = world.state.coupons.get(discount?.source.coupon ?? '');
-  if (discount === undefined || coupon?.duration === 'once') return false;
-  return discount.end === null || discount.end > world.now();
-}
-
-/** Without a way to pay, a trial ends as its settings say. */
-function trialGoesOn(world: World, subscription: Subscription): boolean {
-  const method = payingMethod(world, subscription.customer, subscription.default_payment_method);
-  const behavior = subscription.trial_settings?.end_behavior.missing_payment_method;
-  if (method !== null || behavior === 'create_invoice' || behavior === undefined) return true;
-  if (behavior === 'cancel') {
-    endSubscription(world, subscription, null);
-    return false;
-  }
-  world.update('customer.subscription.updated', subscription, {
-    status: 'paused',
-    status_details: { paused: { subscription: { type: 'trial_end_without_payment_method' } } },
-  } as Partial<Subscription>);
-  world.emit('customer.subscription.paused', subscription);
-  return false;
 }

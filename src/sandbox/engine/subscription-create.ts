@@ -1,50 +1,89 @@
-import { DAY, HOUR } from '../calendar.ts';
-import { invalid } from '../errors.ts';
 import { newId } from '../ids.ts';
 import type { PaymentOutcome } from '../state.ts';
-import type { Invoice, Subscription } from '../wire.ts';
+import type { Invoice, InvoiceLine, Subscription, SubscriptionItem } from '../wire.ts';
 import type { World } from '../world.ts';
-import { createDiscount } from './discounts.ts';
+import { createDiscount, discountsFor } from './discounts.ts';
+import { syncEntitlements } from './entitlements.ts';
+import { lineOfItem, pendingFor, storeInvoiceItem } from './invoice-items.ts';
 import { announceDraft, attemptInvoice, finalizeInvoice, openDraft } from './invoicing.ts';
-import { oneTimeLine, periodLine } from './lines.ts';
+import { type Billing, oneTimeLine, periodLine } from './lines.ts';
 import { cardError, payingMethod } from './payments.ts';
 import {
   buildItem,
   buildSubscription,
-  type NewItem,
+  checkRecurring,
   type NewSubscription,
   periodOf,
+  type Redemption,
 } from './subscription-object.ts';
+import {
+  type CancelAt,
+  cancellation,
+  PAYMENT_WINDOW,
+  planCycle,
+  planEnd,
+  planTrialNotice,
+} from './subscription-times.ts';
 
-const INCOMPLETE_HOURS = 23;
-const TRIAL_NOTICE_DAYS = 3;
-
-function checkPrices(items: readonly NewItem[]): void {
-  for (const { price } of items) {
-    if (price.recurring === null)
-      throw invalid(
-        `The price specified is set to \`type=one_time\` but this field only accepts prices with \`type=recurring\`.`,
-        { param: 'items[0][price]' },
-      );
-    if (price.currency !== items[0]?.price.currency)
-      throw invalid('All prices on a subscription must have the same currency.', { param: 'items' });
-  }
+export function redeemAll(
+  world: World,
+  redemptions: readonly Redemption[],
+  target: { customer: string | null; subscription: string | null; checkoutSession?: string | null },
+): string[] {
+  return redemptions.map(
+    ({ coupon, promotionCode, discount }) =>
+      discount ?? createDiscount(world, coupon, { ...target, promotionCode }).id,
+  );
 }
 
-export function planCycle(world: World, subscription: Subscription): void {
-  const ends = subscription.items.data.map((item) => item.current_period_end);
-  world.scheduler.plan('subscription_renews', Math.min(...ends), subscription.id);
+/** The first period in full, the stub before a later anchor, a trial for nothing, or a stub that is not billed. */
+function firstBilling(request: NewSubscription, now: number): Billing | null {
+  if (request.trialEnd !== null) return 'trial';
+  const later = request.billingCycleAnchor != null && request.billingCycleAnchor > now;
+  if (!later) return 'full';
+  return request.prorationBehavior === 'none' ? null : 'stub';
 }
 
-/** The instant a flexible subscription that cancels at its period end really ends (stripe.md A1). */
-export function periodEnd(subscription: Subscription): number {
-  return Math.min(...subscription.items.data.map((item) => item.current_period_end));
+function firstLines(
+  world: World,
+  request: NewSubscription,
+  subscription: Subscription,
+  items: readonly SubscriptionItem[],
+): (invoice: string) => InvoiceLine[] {
+  const billing = firstBilling(request, world.now());
+  const pending = pendingFor(world, request.customer.id, subscription.id);
+  return (invoice) => [
+    ...(billing === null ? [] : items.map((item) => periodLine(world, invoice, subscription, item, billing))),
+    ...(request.extras ?? []).map((extra) =>
+      oneTimeLine(world, invoice, { ...extra, invoiceItem: newId('ii') }),
+    ),
+    ...pending.map((item) => {
+      item.invoice = invoice;
+      return lineOfItem(invoice, item);
+    }),
+  ];
 }
 
-export function planTrialNotice(world: World, subscription: Subscription): void {
-  if (subscription.trial_end === null) return;
-  const notice = subscription.trial_end - TRIAL_NOTICE_DAYS * DAY;
-  world.scheduler.plan('trial_will_end', Math.max(notice, world.now()), subscription.id);
+/** The subscription as it would be; a preview stops here. */
+export function draftSubscription(world: World, request: NewSubscription): Subscription {
+  request.items.forEach(({ price }, index) => {
+    checkRecurring(price, request.items[0]?.price.currency, `items[${index}][price]`);
+  });
+  const id = newId('sub');
+  const now = world.now();
+  const anchor = request.trialEnd ?? request.billingCycleAnchor ?? now;
+  const items = request.items.map((item) =>
+    buildItem(world, id, item, periodOf(item.price, anchor, now, request.trialEnd)),
+  );
+  return buildSubscription(world, request, id, items, anchor);
+}
+
+export function firstInvoiceLines(
+  world: World,
+  request: NewSubscription,
+  subscription: Subscription,
+): (invoice: string) => InvoiceLine[] {
+  return firstLines(world, request, subscription, subscription.items.data);
 }
 
 /** A subscription with its first invoice, collected as the payment behaviour says. */
@@ -52,53 +91,45 @@ export function createSubscription(
   world: World,
   request: NewSubscription,
 ): { subscription: Subscription; invoice: Invoice; outcome: PaymentOutcome | 'no_method' } {
-  checkPrices(request.items);
-  const id = newId('sub');
-  const now = world.now();
   const { trialEnd, customer } = request;
-  const anchor = trialEnd ?? request.billingCycleAnchor ?? now;
-  const items = request.items.map((item) =>
-    buildItem(world, id, item, periodOf(item.price, anchor, now, trialEnd)),
-  );
-  const subscription = buildSubscription(world, request, id, items, anchor);
+  const subscription = draftSubscription(world, request);
+  const { id } = subscription;
   const automatic = subscription.collection_method === 'charge_automatically';
   const method = payingMethod(world, customer.id, request.defaultPaymentMethod);
   if (automatic && trialEnd === null && method === null && request.paymentBehavior !== 'default_incomplete')
     throw cardError(null, 'no_method');
-  subscription.discounts = request.coupons.map(
-    (coupon) =>
-      createDiscount(world, coupon, { customer: customer.id, subscription: id, checkoutSession: null }).id,
-  );
-  if (request.cancelAt !== null) setCancelAt(world, subscription, request.cancelAt);
+  subscription.discounts = redeemAll(world, request.redemptions, {
+    customer: customer.id,
+    subscription: id,
+    checkoutSession: request.checkoutSession ?? null,
+  });
+  if (request.cancelAt !== null) {
+    setCancelAt(world, subscription, request.cancelAt);
+  }
+  for (const item of request.invoiceItems ?? []) storeInvoiceItem(world, item);
   const invoice = openDraft(world, {
     customer,
     subscription,
     reason: 'subscription_create',
-    lines: (invoiceId) => [
-      ...items.map((item) => periodLine(world, invoiceId, subscription, item, trialEnd !== null)),
-      ...(request.extras ?? []).map((extra) =>
-        oneTimeLine(world, invoiceId, {
-          ...extra,
-          amount: (extra.price.unit_amount ?? 0) * extra.quantity,
-          description: null,
-          metadata: {},
-        }),
-      ),
-    ],
+    lines: firstInvoiceLines(world, request, subscription),
     currency: subscription.currency,
-    periodStart: now,
-    periodEnd: now,
-    autoAdvance: false,
-    discounts: subscription.discounts,
+    periodStart: world.now(),
+    periodEnd: world.now(),
+    autoAdvance: !automatic || request.activeAtOnce === true,
+    discounts: discountsFor(world, customer, subscription),
   });
   subscription.latest_invoice = invoice.id;
+  const drafts = !automatic || request.activeAtOnce === true;
+  if (drafts && trialEnd === null) subscription.status = 'active';
   world.state.subscriptions.set(id, subscription);
   world.emit('customer.subscription.created', subscription);
+  for (const discount of subscription.discounts)
+    world.emit('customer.discount.created', world.state.discounts.get(discount) ?? {});
   announceDraft(world, invoice);
-  finalizeInvoice(world, invoice);
   planCycle(world, subscription);
   planTrialNotice(world, subscription);
   const outcome = collectFirst(world, subscription, invoice, request);
+  syncEntitlements(world, customer.id);
   return { subscription, invoice, outcome };
 }
 
@@ -108,10 +139,11 @@ function collectFirst(
   invoice: Invoice,
   request: NewSubscription,
 ): PaymentOutcome | 'no_method' {
-  const automatic = subscription.collection_method === 'charge_automatically';
-  if (!automatic) world.update('customer.subscription.updated', subscription, { status: 'active' });
-  if (invoice.status !== 'open' || !automatic) return 'succeeds';
-  world.scheduler.plan('incomplete_expires', world.now() + INCOMPLETE_HOURS * HOUR, subscription.id);
+  // Invoices that are sent or scheduled stay drafts for an hour, for their sender to look at.
+  if (subscription.collection_method === 'send_invoice' || request.activeAtOnce === true) return 'succeeds';
+  finalizeInvoice(world, invoice);
+  if (invoice.status !== 'open') return 'succeeds';
+  world.scheduler.plan('incomplete_expires', world.now() + PAYMENT_WINDOW, subscription.id);
   if (request.paymentBehavior === 'default_incomplete') return 'requires_action';
   const { outcome, intent } = attemptInvoice(world, invoice, {
     onSession: request.onSession,
@@ -135,24 +167,8 @@ function discard(world: World, subscription: Subscription, invoice: Invoice): vo
   }
 }
 
-/** The API's cancel_at_period_end sets three fields on a flexible subscription, cancel_at one of them [recordings]. */
-export function setCancelAt(
-  world: World,
-  subscription: Subscription,
-  at: number | 'period_end' | null,
-): void {
-  const details = subscription.cancellation_details;
-  Object.assign(subscription, {
-    cancel_at_period_end: at === 'period_end',
-    cancel_at: at === 'period_end' ? periodEnd(subscription) : at,
-    canceled_at: at === null ? null : world.now(),
-    cancellation_details: {
-      comment: details?.comment ?? null,
-      feedback: details?.feedback ?? null,
-      feedback_option: null,
-      reason: at === null ? null : 'cancellation_requested',
-    },
-  } satisfies Partial<Subscription>);
-  if (subscription.cancel_at !== null)
-    world.scheduler.plan('subscription_ends', subscription.cancel_at, subscription.id);
+/** Cancels later, or takes that back; the caller announces it. */
+export function setCancelAt(world: World, subscription: Subscription, at: CancelAt | null): void {
+  Object.assign(subscription, cancellation(world, subscription, at));
+  planEnd(world, subscription);
 }

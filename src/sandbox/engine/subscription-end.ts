@@ -1,5 +1,7 @@
 import type { Subscription } from '../wire.ts';
 import type { World } from '../world.ts';
+import { announceEnd } from './discounts.ts';
+import { syncEntitlements } from './entitlements.ts';
 
 type Reason = 'cancellation_requested' | 'payment_failed' | null;
 
@@ -25,6 +27,7 @@ export function endSubscription(
     },
   } satisfies Partial<Subscription>);
   world.state.heldChanges.delete(subscription.id);
+  endSchedule(world, subscription, reason);
   for (const invoice of world.state.invoices.values()) {
     const own = invoice.parent?.subscription_details?.subscription === subscription.id;
     if (own && (invoice.status === 'open' || invoice.status === 'draft')) {
@@ -33,4 +36,14 @@ export function endSubscription(
     }
   }
   world.emit('customer.subscription.deleted', subscription);
+  for (const id of subscription.discounts) announceEnd(world, id);
+  syncEntitlements(world, subscription.customer);
+}
+
+/** A schedule ends with its subscription; when that was for want of money, it is called aborted. */
+function endSchedule(world: World, subscription: Subscription, reason: Reason): void {
+  const schedule = world.state.schedules.get(subscription.schedule ?? '');
+  if (schedule?.status !== 'active') return;
+  Object.assign(schedule, { status: 'canceled', canceled_at: world.now(), current_phase: null });
+  world.emit(`subscription_schedule.${reason === 'payment_failed' ? 'aborted' : 'canceled'}`, schedule);
 }

@@ -1,9 +1,11 @@
 import { cycleAt } from '../calendar.ts';
+import { invalid } from '../errors.ts';
 import { newId } from '../ids.ts';
-import { planOf } from '../resources/prices.ts';
+import { planOf } from '../resources/price-object.ts';
 import type { PaymentOutcome } from '../state.ts';
-import type { Coupon, Customer, Price, Subscription, SubscriptionItem } from '../wire.ts';
+import type { Coupon, Customer, InvoiceItem, Price, Subscription, SubscriptionItem } from '../wire.ts';
 import type { World } from '../world.ts';
+import type { CancelAt } from './subscription-times.ts';
 
 export type PaymentBehavior =
   | 'allow_incomplete'
@@ -17,6 +19,13 @@ export interface NewItem {
   metadata?: Record<string, string>;
 }
 
+/** A coupon as it is redeemed: directly, by a promotion code, or because a discount of it goes on. */
+export interface Redemption {
+  coupon: Coupon;
+  promotionCode: string | null;
+  discount: string | null;
+}
+
 export interface NewSubscription {
   customer: Customer;
   items: NewItem[];
@@ -26,18 +35,41 @@ export interface NewSubscription {
   trialEnd: number | null;
   trialSettings?: Subscription['trial_settings'];
   billingCycleAnchor?: number | null;
-  cancelAt: number | 'period_end' | null;
-  coupons: Coupon[];
+  prorationBehavior?: 'create_prorations' | 'always_invoice' | 'none';
+  cancelAt: CancelAt | null;
+  redemptions: Redemption[];
+  checkoutSession?: string | null;
+  daysUntilDue?: number | null;
+  schedule?: string | null;
+  /** Started by a schedule: active with its first invoice still to be collected. */
+  activeAtOnce?: boolean;
   paymentBehavior: PaymentBehavior;
   collectionMethod?: 'charge_automatically' | 'send_invoice';
   paymentSettings?: {
-    payment_method_types?: string[] | undefined;
+    payment_method_types?: string[] | null | undefined;
     save_default_payment_method?: 'off' | 'on_subscription' | undefined;
   };
   /** One-time prices of a Checkout session go on the first invoice. */
   extras?: NewItem[];
+  /** Further one-time amounts (add_invoice_items). */
+  invoiceItems?: InvoiceItem[];
   onSession: boolean;
   outcome?: PaymentOutcome;
+}
+
+export function checkRecurring(price: Price, currency: string | undefined, param: string): void {
+  if (price.recurring === null)
+    throw invalid(
+      'The price specified is set to `type=one_time` but this field only accepts prices with `type=recurring`.',
+      { param },
+    );
+  if (!price.active)
+    throw invalid('The price specified is inactive. This field only accepts active prices.', { param });
+  if (currency !== undefined && price.currency !== currency)
+    throw invalid(
+      `The price specified only supports \`${price.currency}\`. This doesn't match the expected currency: \`${currency}\`.`,
+      { param },
+    );
 }
 
 export function buildItem(
@@ -87,7 +119,6 @@ const UNUSED = {
   billing_schedules: [],
   billing_thresholds: null,
   customer_account: null,
-  days_until_due: null,
   default_source: null,
   default_tax_rates: [],
   managed_payments: null,
@@ -97,7 +128,6 @@ const UNUSED = {
   pending_invoice_item_interval: null,
   pending_setup_intent: null,
   pending_update: null,
-  schedule: null,
   transfer_data: null,
 } satisfies Partial<Subscription>;
 
@@ -123,6 +153,7 @@ export function buildSubscription(
     collection_method: request.collectionMethod ?? 'charge_automatically',
     created: now,
     currency: items[0]?.price.currency ?? 'usd',
+    days_until_due: request.daysUntilDue ?? null,
     customer: request.customer.id,
     default_payment_method: request.defaultPaymentMethod,
     description: request.description,
@@ -152,6 +183,7 @@ export function buildSubscription(
     },
     plan: first?.plan ?? null,
     quantity: first?.quantity ?? null,
+    schedule: request.schedule ?? null,
     start_date: now,
     status: request.trialEnd === null ? 'incomplete' : 'trialing',
     test_clock: request.customer.test_clock ?? null,

@@ -1,10 +1,12 @@
 import type { HeldChange } from '../state.ts';
 import type { Invoice, Subscription } from '../wire.ts';
 import type { World } from '../world.ts';
+import { syncEntitlements } from './entitlements.ts';
 import { subscriptionOf } from './invoice-object.ts';
 import { endSubscription } from './subscription-end.ts';
+import { planCycle } from './subscription-times.ts';
 
-const WAITING = ['incomplete', 'past_due', 'unpaid', 'paused'];
+const WAITING = ['incomplete', 'past_due', 'unpaid'];
 
 /** What a paid invoice means for its subscription. */
 export function subscriptionPaid(world: World, invoice: Invoice): void {
@@ -16,21 +18,22 @@ export function subscriptionPaid(world: World, invoice: Invoice): void {
   if (subscription.latest_invoice !== invoice.id || !WAITING.includes(subscription.status)) return;
   const trialing = subscription.trial_end !== null && subscription.trial_end > world.now();
   world.update('customer.subscription.updated', subscription, { status: trialing ? 'trialing' : 'active' });
+  syncEntitlements(world, subscription.customer);
 }
 
 /** A change that never had to wait is an ordinary update. */
 function applyHeldChange(world: World, subscription: Subscription, held: HeldChange): void {
   world.state.heldChanges.delete(subscription.id);
   const waited = subscription.pending_update !== null;
-  const first = held.items.length === 1 ? held.items[0] : undefined;
+  if (held.resumes) delete subscription.status_details;
   world.update('customer.subscription.updated', subscription, {
-    items: { ...subscription.items, data: held.items, total_count: held.items.length },
+    ...held.changes,
     latest_invoice: held.invoice,
     pending_update: null,
-    plan: first?.plan ?? null,
-    quantity: first?.quantity ?? null,
   });
-  if (waited) world.emit('customer.subscription.pending_update_applied', subscription);
+  planCycle(world, subscription);
+  if (held.resumes) world.emit('customer.subscription.resumed', subscription);
+  else if (waited) world.emit('customer.subscription.pending_update_applied', subscription);
 }
 
 /** What a failed attempt means for the invoice's subscription. */

@@ -40,6 +40,11 @@ const CARDS: Record<string, TestCard> = {
   visa_chargeDeclinedStolenCard: declined('9979', 'stolen_card'),
   chargeDeclinedExpiredCard: declined('0069', 'expired_card'),
   chargeDeclinedIncorrectCvc: declined('0127', 'incorrect_cvc'),
+  visa_chargeDeclinedProcessingError: declined('0119', 'processing_error'),
+  visa_chargeDeclinedExpiredCard: declined('0069', 'expired_card'),
+  visa_chargeDeclinedIncorrectCvc: declined('0127', 'incorrect_cvc'),
+  chargeDeclinedLostCard: declined('9987', 'lost_card'),
+  chargeDeclinedStolenCard: declined('9979', 'stolen_card'),
   chargeDeclinedProcessingError: declined('0119', 'processing_error'),
   threeDSecure2Required: card('visa', '3220', 'requires_action'),
   threeDSecureRequired: card('visa', '3063', 'requires_action'),
@@ -50,6 +55,9 @@ const CARDS: Record<string, TestCard> = {
   },
   authenticationRequiredSetupForOffSession: { ...card('visa', '3155'), authenticatedAfterSetup: true },
   createDispute: { ...card('visa', '0259'), dispute: 'chargeback' },
+  createDisputeProductNotReceived: { ...card('visa', '2685'), dispute: 'chargeback' },
+  refundFail: { ...card('visa', '5126'), refund: 'fails' },
+  pendingRefund: { ...card('visa', '7726'), refund: 'pending' },
   createDisputeInquiry: { ...card('visa', '1976'), dispute: 'inquiry' },
 };
 

@@ -13,6 +13,9 @@ const FIELDS: Record<string, keyof State> = {
   price: 'prices',
   product: 'products',
   default_price: 'prices',
+  plan: 'prices',
+  schedule: 'schedules',
+  promotion_code: 'promotionCodes',
 };
 
 const PREFIXES: Record<string, keyof State> = {
@@ -31,6 +34,12 @@ const PREFIXES: Record<string, keyof State> = {
   txn: 'balanceTransactions',
   re: 'refunds',
   dp: 'disputes',
+  promo: 'promotionCodes',
+  cn: 'creditNotes',
+  seti: 'setupIntents',
+  feat: 'features',
+  cbtxn: 'customerBalanceTransactions',
+  ii: 'invoiceItems',
 };
 
 function lookUp(world: World, field: string, id: string): unknown {

@@ -11,12 +11,26 @@ export const integer = z
 
 export const positive = integer.refine((value) => value > 0, 'Must be greater than or equal to 1');
 
+/** Zero is a quantity too: the item stays and costs nothing. */
+export const quantity = integer.refine(
+  (value) => value >= 0,
+  'This value must be greater than or equal to 0',
+);
+
 export const flag = z.enum(['true', 'false']).transform((value) => value === 'true');
 
 export const decimal = z
   .string()
   .regex(/^\d{1,12}(\.\d{1,4})?$/, 'Invalid decimal')
   .transform(Number);
+
+/** A valid parameter of Stripe's that the sandbox has no use for: refused, because ignoring it would be a lie. */
+export const notModelled = z
+  .custom<undefined>((value) => value === undefined, 'This sandbox does not model this parameter')
+  .optional();
+
+/** Accepted and kept nowhere: it would only be seen on paper or by a bank. */
+export const cosmetic = z.unknown().optional();
 
 /** An empty value clears the field. */
 export const unset = z.literal('').transform(() => null);

@@ -3,8 +3,10 @@ import { cliSessionRoutes } from '../cli/sessions.ts';
 import { chargeRoutes } from '../resources/charges.ts';
 import { checkoutSessionRoutes } from '../resources/checkout-sessions.ts';
 import { couponRoutes } from '../resources/coupons.ts';
+import { creditNoteRoutes } from '../resources/credit-notes.ts';
 import { customerRoutes } from '../resources/customers.ts';
 import { disputeRoutes } from '../resources/disputes.ts';
+import { entitlementRoutes } from '../resources/entitlements.ts';
 import { eventRoutes } from '../resources/events.ts';
 import { invoiceItemRoutes } from '../resources/invoice-items.ts';
 import { invoicePaymentRoutes } from '../resources/invoice-payments.ts';
@@ -14,8 +16,11 @@ import { paymentMethodRoutes } from '../resources/payment-methods.ts';
 import { portalRoutes } from '../resources/portal.ts';
 import { priceRoutes } from '../resources/prices.ts';
 import { productRoutes } from '../resources/products.ts';
+import { promotionCodeRoutes } from '../resources/promotion-codes.ts';
 import { refundRoutes } from '../resources/refunds.ts';
+import { setupIntentRoutes } from '../resources/setup-intents.ts';
 import { subscriptionItemRoutes } from '../resources/subscription-items.ts';
+import { subscriptionScheduleRoutes } from '../resources/subscription-schedules.ts';
 import { subscriptionRoutes } from '../resources/subscriptions.ts';
 import { testClockRoutes } from '../resources/test-clocks.ts';
 import { webhookEndpointRoutes } from '../resources/webhook-endpoints.ts';
@@ -41,6 +46,11 @@ const ROUTES: readonly Route[] = [
   ...eventRoutes,
   ...webhookEndpointRoutes,
   ...testClockRoutes,
+  ...creditNoteRoutes,
+  ...entitlementRoutes,
+  ...promotionCodeRoutes,
+  ...setupIntentRoutes,
+  ...subscriptionScheduleRoutes,
   ...cliSessionRoutes,
   ...paymentPageRoutes,
 ];

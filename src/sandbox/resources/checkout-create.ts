@@ -8,8 +8,8 @@ import type { CheckoutLineItem, CheckoutSession, Price } from '../wire.ts';
 import type { World } from '../world.ts';
 import type { CreateParams } from './checkout-params.ts';
 import { findCoupon } from './coupons.ts';
-import { findCustomer } from './customers.ts';
-import { createPrice, findPrice } from './prices.ts';
+import { findCustomer } from './customer-object.ts';
+import { createPrice, findPrice } from './price-object.ts';
 import { createProduct } from './products.ts';
 
 function priceOf(world: World, item: CreateParams['line_items'][number], index: number): Price {

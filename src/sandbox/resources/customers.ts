@@ -14,9 +14,9 @@ import {
   unset,
 } from '../http/params.ts';
 import { type Route, route } from '../http/route.ts';
-import { newId, randomText } from '../ids.ts';
 import type { Customer } from '../wire.ts';
 import type { World } from '../world.ts';
+import { createCustomer, findCustomer } from './customer-object.ts';
 import {
   attachPaymentMethod,
   cardByName,
@@ -59,50 +59,9 @@ const listParams = z.strictObject({
 });
 type Changes = z.output<typeof updateParams>;
 
-export function findCustomer(world: World, id: string, param?: string): Customer {
-  const customer = world.state.customers.get(id);
-  if (customer === undefined) throw missing('customer', id, param);
-  return customer;
-}
-
 function fullAddress(given: z.output<typeof address>): NonNullable<Customer['address']> {
   const { city = null, country = null, line1 = null, line2 = null, postal_code = null, state = null } = given;
   return { city, country, line1, line2, postal_code, state };
-}
-
-export function createCustomer(world: World, given: { email: string | null; name: string | null }): Customer {
-  const customer = {
-    id: newId('cus', 14),
-    object: 'customer',
-    address: null,
-    balance: 0,
-    created: world.now(),
-    currency: null,
-    customer_account: null,
-    default_source: null,
-    delinquent: false,
-    description: null,
-    discount: null,
-    email: given.email,
-    invoice_prefix: randomText(8).toUpperCase(),
-    invoice_settings: {
-      custom_fields: null,
-      default_payment_method: null,
-      footer: null,
-      rendering_options: null,
-    },
-    livemode: false,
-    metadata: {},
-    name: given.name,
-    next_invoice_sequence: 1,
-    phone: null,
-    preferred_locales: [],
-    shipping: null,
-    tax_exempt: 'none',
-    test_clock: world.testClock,
-  } satisfies Customer;
-  world.state.customers.set(customer.id, customer);
-  return customer;
 }
 
 function changed(world: World, customer: Customer, params: Changes): Partial<Customer> {
@@ -168,6 +127,9 @@ export function deleteCustomer(world: World, customer: Customer): object {
   world.emit('customer.deleted', customer);
   return { id: customer.id, object: 'customer', deleted: true };
 }
+
+/** Found by the control API through the resource. */
+export { findCustomer };
 
 export const customerRoutes: Route[] = [
   route('POST', '/customers', createParams, ({ world, params }) => {

@@ -1,99 +1,146 @@
 import { z } from 'zod';
+import { DAY } from '../calendar.ts';
+import { discountsFor } from '../engine/discounts.ts';
+import { markUncollectible, voidInvoice } from '../engine/invoice-closing.ts';
+import { lineOfItem, pendingFor, pendingOf, releaseItems } from '../engine/invoice-items.ts';
+import { recompute } from '../engine/invoice-object.ts';
 import {
+  advanceLater,
+  announceDraft,
   attemptInvoice,
   finalizeInvoice,
   markPaid,
-  markUncollectible,
   openDraft,
-  voidInvoice,
 } from '../engine/invoicing.ts';
 import { cardError } from '../engine/payments.ts';
-import { invalid, missing } from '../errors.ts';
+import { redeemAll } from '../engine/subscription-create.ts';
+import { invalid, StripeError } from '../errors.ts';
 import { page } from '../http/lists.ts';
-import {
-  flag,
-  inRange,
-  mergeMetadata,
-  metadata,
-  noParams,
-  pageParams,
-  positive,
-  text,
-  timeRange,
-  unset,
-} from '../http/params.ts';
+import { given, inRange, mergeMetadata, noParams, pageParams } from '../http/params.ts';
 import { type Route, route } from '../http/route.ts';
 import type { Invoice } from '../wire.ts';
 import type { World } from '../world.ts';
-import { findCustomer } from './customers.ts';
-import { takePendingItems } from './invoice-items.ts';
+import { findCustomer } from './customer-object.ts';
+import { findInvoice } from './invoice-find.ts';
+import {
+  createParams,
+  finalizeParams,
+  listParams,
+  notServed,
+  payParams,
+  updateParams,
+} from './invoice-params.ts';
 import { previewInvoice, previewParams } from './invoice-preview.ts';
 import { findPaymentMethod } from './payment-methods.ts';
+import { redemptionsOf } from './subscription-params.ts';
+import { findSubscription } from './subscriptions.ts';
 
-const createParams = z.strictObject({
-  auto_advance: flag.optional(),
-  collection_method: z.enum(['charge_automatically', 'send_invoice']).optional(),
-  currency: text.optional(),
-  customer: text,
-  days_until_due: positive.optional(),
-  default_payment_method: text.optional(),
-  description: text.optional(),
-  metadata: metadata.optional(),
-  pending_invoice_items_behavior: z.enum(['exclude', 'include']).optional(),
-});
-const updateParams = z.strictObject({
-  auto_advance: flag.optional(),
-  default_payment_method: z.union([unset, text]).optional(),
-  description: z.union([unset, text]).optional(),
-  metadata: metadata.optional(),
-});
-const listParams = z.strictObject({
-  ...pageParams,
-  collection_method: text.optional(),
-  created: timeRange.optional(),
-  customer: text.optional(),
-  due_date: timeRange.optional(),
-  status: z.enum(['draft', 'open', 'paid', 'uncollectible', 'void']).optional(),
-  subscription: text.optional(),
-});
-const payParams = z.strictObject({
-  forgive: flag.optional(),
-  off_session: flag.optional(),
-  paid_out_of_band: flag.optional(),
-  payment_method: text.optional(),
-});
-const finalizeParams = z.strictObject({ auto_advance: flag.optional() });
+type Fields = Omit<z.output<typeof updateParams>, never>;
 
-export function findInvoice(world: World, id: string, param?: string): Invoice {
-  const invoice = world.state.invoices.get(id);
-  if (invoice === undefined) throw missing('invoice', id, param);
-  return invoice;
+function fieldChanges(world: World, invoice: Invoice, params: Fields): Partial<Invoice> {
+  const { default_payment_method: method, due_date: due, days_until_due: days } = params;
+  return {
+    metadata: mergeMetadata(invoice.metadata, params.metadata),
+    ...given({
+      auto_advance: params.auto_advance,
+      custom_fields: params.custom_fields,
+      description: params.description,
+      effective_at: params.effective_at,
+      footer: params.footer,
+      number: params.number,
+      statement_descriptor: params.statement_descriptor,
+      collection_method: params.collection_method,
+      default_payment_method:
+        method == null ? method : findPaymentMethod(world, method, 'default_payment_method').id,
+      due_date: due ?? (days === undefined ? undefined : invoice.created + days * DAY),
+    }),
+  };
 }
 
+function checkDue(method: string, params: Fields): void {
+  const dated = params.due_date !== undefined || params.days_until_due !== undefined;
+  if (method === 'send_invoice' || !dated) return;
+  throw invalid(
+    'You can only set `due_date` or `days_until_due` on invoices with `collection_method` set to `send_invoice`.',
+    { param: params.due_date === undefined ? 'days_until_due' : 'due_date' },
+  );
+}
+
+/** With a subscription the invoice bills what waits for it, as its own renewal would. */
 function create(world: World, params: z.output<typeof createParams>): Invoice {
-  const customer = findCustomer(world, params.customer, 'customer');
-  const currency = params.currency ?? customer.currency ?? 'usd';
-  const include = params.pending_invoice_items_behavior === 'include';
-  const pending = include ? takePendingItems(world, customer.id) : [];
+  const subscription =
+    params.subscription === undefined ? null : findSubscription(world, params.subscription, 'subscription');
+  const id = params.customer ?? subscription?.customer;
+  if (id === undefined)
+    throw invalid('Missing required param: customer.', { code: 'parameter_missing', param: 'customer' });
+  const customer = findCustomer(world, id, 'customer');
+  const method = params.collection_method ?? 'charge_automatically';
+  checkDue(method, params);
+  if (method === 'send_invoice' && params.days_until_due === undefined && params.due_date === undefined)
+    throw invalid(
+      'If invoice has collection_method = send_invoice, you must specify either days_until_due or due_date.',
+      { code: 'parameter_missing', param: 'days_until_due' },
+    );
+  const include = params.pending_invoice_items_behavior === 'include' || subscription !== null;
+  const all =
+    subscription === null ? pendingOf(world, customer.id) : pendingFor(world, customer.id, subscription.id);
+  const pending = include ? all : [];
+  if (subscription !== null && pending.length === 0)
+    throw invalid('Nothing to invoice for subscription', { code: 'invoice_no_subscription_line_items' });
   const invoice = openDraft(world, {
     customer,
-    subscription: null,
-    reason: 'manual',
-    lines: (id) => pending.map((build) => build(id)),
-    currency,
+    subscription,
+    reason: subscription === null ? 'manual' : 'subscription_update',
+    lines: (invoiceId) => pending.map((item) => lineOfItem(invoiceId, item)),
+    currency: params.currency ?? pending[0]?.currency ?? customer.currency ?? 'usd',
     periodStart: world.now(),
     periodEnd: world.now(),
     autoAdvance: params.auto_advance ?? false,
-    metadata: mergeMetadata(null, params.metadata),
-    description: params.description ?? null,
+    collectionMethod: method,
+    discounts:
+      params.discounts === undefined
+        ? discountsFor(world, customer, subscription)
+        : redeemAll(world, redemptionsOf(world, params.discounts, customer.id), {
+            customer: customer.id,
+            subscription: null,
+          }),
   });
-  if (params.default_payment_method !== undefined)
-    invoice.default_payment_method = findPaymentMethod(
-      world,
-      params.default_payment_method,
-      'default_payment_method',
-    ).id;
-  world.emit('invoice.created', invoice);
+  for (const item of pending) item.invoice = invoice.id;
+  Object.assign(invoice, fieldChanges(world, invoice, params));
+  announceDraft(world, invoice);
+  return invoice;
+}
+
+function update(world: World, invoice: Invoice, params: Fields): Invoice {
+  const locked = [
+    'collection_method',
+    'discounts',
+    'due_date',
+    'days_until_due',
+    'effective_at',
+    'number',
+  ] as const;
+  const [name] = locked.filter((key) => params[key] !== undefined);
+  if (invoice.status !== 'draft' && name !== undefined)
+    throw invalid(`Finalized invoices can't be updated in this way: ${name}`, {
+      code: 'invoice_not_editable',
+      param: name,
+    });
+  checkDue(params.collection_method ?? invoice.collection_method, params);
+  const before = structuredClone(invoice);
+  Object.assign(invoice, fieldChanges(world, invoice, params));
+  if (params.discounts !== undefined) {
+    invoice.discounts = redeemAll(world, redemptionsOf(world, params.discounts, invoice.customer), {
+      customer: invoice.customer,
+      subscription: null,
+    });
+    recompute(world, invoice, world.state.invoiceLines.get(invoice.id) ?? []);
+  }
+  const after = structuredClone(invoice);
+  Object.assign(invoice, before);
+  world.update('invoice.updated', invoice, after);
+  if (invoice.status === 'draft' && params.auto_advance === true && !before.auto_advance)
+    advanceLater(world, invoice);
   return invoice;
 }
 
@@ -106,12 +153,14 @@ function pay(world: World, invoice: Invoice, params: z.output<typeof payParams>)
     throw invalid('Invoice is no longer payable');
   }
   if (params.paid_out_of_band === true) {
+    invoice.amount_paid_off_stripe = invoice.amount_remaining;
     markPaid(world, invoice);
     return invoice;
   }
+  const method = params.payment_method;
   const { outcome, intent } = attemptInvoice(world, invoice, {
-    onSession: params.off_session === false,
-    ...(params.payment_method === undefined ? {} : { method: params.payment_method }),
+    onSession: params.off_session !== true,
+    ...(method === undefined ? {} : { method: findPaymentMethod(world, method, 'payment_method').id }),
   });
   if (outcome !== 'succeeds') throw cardError(intent, outcome);
   return invoice;
@@ -122,21 +171,15 @@ const editRoutes: Route[] = [
   route('POST', '/invoices/create_preview', previewParams, ({ world, params }) =>
     previewInvoice(world, params),
   ),
-  route('POST', '/invoices/:id', updateParams, ({ world, params, id }) => {
-    const invoice = findInvoice(world, id);
-    world.update('invoice.updated', invoice, {
-      metadata: mergeMetadata(invoice.metadata, params.metadata),
-      ...(params.auto_advance === undefined ? {} : { auto_advance: params.auto_advance }),
-      ...(params.description === undefined ? {} : { description: params.description }),
-      ...(params.default_payment_method === undefined
-        ? {}
-        : { default_payment_method: params.default_payment_method }),
-    });
-    return invoice;
-  }),
+  route('POST', '/invoices/:id', updateParams, ({ world, params, id }) =>
+    update(world, findInvoice(world, id), params),
+  ),
   route('DELETE', '/invoices/:id', noParams, ({ world, id }) => {
     const invoice = findInvoice(world, id);
     if (invoice.status !== 'draft') throw invalid('You can only delete draft invoices.');
+    if (invoice.parent !== null)
+      throw invalid('You can only delete draft invoices that were not created by a subscription.');
+    releaseItems(world, id);
     world.state.invoices.delete(id);
     world.emit('invoice.deleted', invoice);
     return { id, object: 'invoice', deleted: true };
@@ -153,6 +196,13 @@ const actionRoutes: Route[] = [
   route('POST', '/invoices/:id/pay', payParams, ({ world, params, id }) =>
     pay(world, findInvoice(world, id), params),
   ),
+  route('POST', '/invoices/:id/send', noParams, ({ world, id }) => {
+    const invoice = findInvoice(world, id);
+    if (invoice.status === 'draft') finalizeInvoice(world, invoice);
+    if (invoice.status !== 'open') throw invalid('You can only send open invoices.');
+    world.emit('invoice.sent', invoice);
+    return invoice;
+  }),
   route('POST', '/invoices/:id/void', noParams, ({ world, id }) => {
     const invoice = findInvoice(world, id);
     voidInvoice(world, invoice);
@@ -182,6 +232,13 @@ const readRoutes: Route[] = [
           one.parent?.subscription_details?.subscription === params.subscription),
     ),
   ),
+  route('GET', '/invoices/upcoming', notServed, () => {
+    throw new StripeError(
+      404,
+      'invalid_request_error',
+      'The upcoming invoice API was removed. Use POST /v1/invoices/create_preview instead.',
+    );
+  }),
   route('GET', '/invoices/:id', noParams, ({ world, id }) => findInvoice(world, id)),
   route('GET', '/invoices/:id/lines', z.strictObject(pageParams), ({ world, params, id, path }) => {
     // Lines come in the invoice's own order, unlike every other list.

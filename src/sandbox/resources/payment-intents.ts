@@ -19,7 +19,7 @@ import {
 import { type Route, refuseRemoved, route } from '../http/route.ts';
 import type { PaymentIntent } from '../wire.ts';
 import type { World } from '../world.ts';
-import { findCustomer } from './customers.ts';
+import { findCustomer } from './customer-object.ts';
 import { findPaymentMethod } from './payment-methods.ts';
 
 const createParams = z.strictObject({

@@ -133,13 +133,14 @@ export function createPaymentMethod(world: World, card: TestCard, details?: Bill
     card: cardDetails(world, card),
     type: 'card',
   } satisfies PaymentMethod;
-  const { attach, charge, authenticatedAfterSetup, dispute } = card;
+  const { attach, charge, authenticatedAfterSetup, dispute, refund } = card;
   world.state.paymentMethods.set(method.id, method);
   world.state.cardBehaviours.set(method.id, {
     attach,
     charge,
     ...(authenticatedAfterSetup === undefined ? {} : { authenticatedAfterSetup }),
     ...(dispute === undefined ? {} : { dispute }),
+    ...(refund === undefined ? {} : { refund }),
   });
   return method;
 }

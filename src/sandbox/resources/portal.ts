@@ -6,7 +6,7 @@ import { type Route, route } from '../http/route.ts';
 import { newId, randomText } from '../ids.ts';
 import type { PortalConfiguration, PortalSession } from '../wire.ts';
 import type { World } from '../world.ts';
-import { findCustomer } from './customers.ts';
+import { findCustomer } from './customer-object.ts';
 
 const prorationBehavior = z.enum(['always_invoice', 'create_prorations', 'none']);
 const features = z.strictObject({

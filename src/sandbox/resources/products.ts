@@ -16,8 +16,8 @@ import { type Route, route } from '../http/route.ts';
 import { newId } from '../ids.ts';
 import type { Product } from '../wire.ts';
 import type { World } from '../world.ts';
+import { createPrice } from './price-object.ts';
 import { priceDataParams } from './price-params.ts';
-import { createPrice } from './prices.ts';
 
 const fields = {
   active: flag.optional(),

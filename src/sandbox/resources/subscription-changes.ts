@@ -1,85 +1,19 @@
 import { z } from 'zod';
-import { createDiscount } from '../engine/discounts.ts';
-import { prorationLine } from '../engine/lines.ts';
-import { renewSubscription } from '../engine/renewal.ts';
-import { periodEnd, planCycle, planTrialNotice, setCancelAt } from '../engine/subscription-create.ts';
+import { announceEnd } from '../engine/discounts.ts';
+import { storeInvoiceItem } from '../engine/invoice-items.ts';
+import { unusedTime } from '../engine/proration.ts';
+import { redeemAll } from '../engine/subscription-create.ts';
 import { endSubscription } from '../engine/subscription-end.ts';
-import { type ItemChange, invoicePending, updateItems } from '../engine/subscription-update.ts';
+import { cancellation, planEnd, planVisit } from '../engine/subscription-times.ts';
+import { changeSubscription, invoicePending } from '../engine/subscription-update.ts';
 import { invalid } from '../errors.ts';
-import { flag, integer, mergeMetadata, metadata, positive, text, unset } from '../http/params.ts';
+import { flag, mergeMetadata } from '../http/params.ts';
 import type { Subscription } from '../wire.ts';
 import type { World } from '../world.ts';
 import { findPaymentMethod } from './payment-methods.ts';
-import { findPrice } from './prices.ts';
-import { couponsOf, discountParams, trialSettings } from './subscription-params.ts';
-
-const cancellationDetails = z.strictObject({
-  comment: z.union([unset, text]).optional(),
-  feedback: z
-    .union([
-      unset,
-      z.enum([
-        'customer_service',
-        'low_quality',
-        'missing_features',
-        'other',
-        'switched_service',
-        'too_complex',
-        'too_expensive',
-        'unused',
-      ]),
-    ])
-    .optional(),
-});
-
-const itemUpdate = z.strictObject({
-  id: text.optional(),
-  clear_usage: flag.optional(),
-  deleted: flag.optional(),
-  metadata: metadata.optional(),
-  plan: text.optional(),
-  price: text.optional(),
-  quantity: positive.optional(),
-});
-
-export const prorationParams = {
-  payment_behavior: z
-    .enum(['allow_incomplete', 'default_incomplete', 'error_if_incomplete', 'pending_if_incomplete'])
-    .optional(),
-  proration_behavior: z.enum(['always_invoice', 'create_prorations', 'none']).optional(),
-  proration_date: integer.optional(),
-};
-
-export const updateParams = z.strictObject({
-  ...prorationParams,
-  // A string until endive, an object since (stripe.md A1).
-  billing_cycle_anchor: z.strictObject({ type: z.enum(['now', 'unchanged']) }).optional(),
-  cancel_at: z
-    .union([unset, z.enum(['min_period_end', 'max_period_end', 'max_billed_until']), integer])
-    .optional(),
-  cancel_at_period_end: flag.optional(),
-  cancellation_details: cancellationDetails.optional(),
-  collection_method: z.enum(['charge_automatically', 'send_invoice']).optional(),
-  days_until_due: positive.optional(),
-  default_payment_method: z.union([unset, text]).optional(),
-  description: z.union([unset, text]).optional(),
-  discounts: discountParams.optional(),
-  items: z.array(itemUpdate).optional(),
-  metadata: metadata.optional(),
-  off_session: flag.optional(),
-  pause_collection: z
-    .union([
-      unset,
-      z.strictObject({
-        behavior: z.enum(['keep_as_draft', 'mark_uncollectible', 'void']),
-        resumes_at: integer.optional(),
-      }),
-    ])
-    .optional(),
-  trial_end: z.union([z.literal('now'), integer]).optional(),
-  trial_settings: trialSettings.optional(),
-});
-export type UpdateParams = z.output<typeof updateParams>;
+import { extraItems, itemChanges } from './subscription-item-params.ts';
+import { redemptionsOf, withInvoiceSettings } from './subscription-params.ts';
+import { cancellationDetails, type UpdateParams } from './subscription-update-params.ts';
 
 export const cancelParams = z.strictObject({
   cancellation_details: cancellationDetails.optional(),
@@ -87,22 +21,72 @@ export const cancelParams = z.strictObject({
   prorate: flag.optional(),
 });
 
-export function itemChanges(world: World, items: z.output<typeof itemUpdate>[]): ItemChange[] {
-  return items.map((item, index) => {
-    const price = item.price ?? item.plan;
-    return {
-      id: item.id,
-      price: price === undefined ? undefined : findPrice(world, price, `items[${index}][price]`),
-      quantity: item.quantity,
-      metadata: item.metadata === undefined ? undefined : mergeMetadata(null, item.metadata),
-      deleted: item.deleted ?? false,
-    };
-  });
+const PENDING_UPDATE_PARAMS = [
+  'add_invoice_items',
+  'billing_cycle_anchor',
+  'items',
+  'off_session',
+  'payment_behavior',
+  'proration_behavior',
+  'proration_date',
+  'trial_end',
+  'trial_from_plan',
+];
+
+/** https://docs.stripe.com/billing/subscriptions/pending-updates-reference#supported-attributes */
+function checkPendingParams(params: UpdateParams): void {
+  if (params.payment_behavior !== 'pending_if_incomplete') return;
+  const [other] = Object.keys(params).filter((key) => !PENDING_UPDATE_PARAMS.includes(key));
+  // The SDKs of others send it along with every change; as long as it changes nothing it does no harm.
+  if (other === undefined || (other === 'cancel_at_period_end' && params.cancel_at_period_end === false))
+    return;
+  throw invalid(
+    `Passing ${other} is not supported when \`payment_behavior\` is set to \`pending_if_incomplete\`.`,
+    { param: other },
+  );
 }
 
-function checkLive(subscription: Subscription): void {
-  if (subscription.ended_at !== null)
-    throw invalid(`A canceled subscription can only update its cancellation_details and metadata.`);
+function checkLive(subscription: Subscription, params: UpdateParams): void {
+  const onlyWords = Object.keys(params).every((key) => key === 'metadata' || key === 'cancellation_details');
+  if (onlyWords || subscription.ended_at === null) return;
+  throw invalid('A canceled subscription can only update its cancellation_details and metadata.');
+}
+
+function changedDiscounts(
+  world: World,
+  subscription: Subscription,
+  params: UpdateParams,
+): Partial<Subscription> {
+  const { discounts } = params;
+  // An empty array leaves them as they are, an empty string clears them (SubscriptionUpdateParams.discounts).
+  if (discounts === undefined || (discounts !== null && discounts.length === 0)) return {};
+  const redemptions = redemptionsOf(world, discounts, subscription.customer);
+  return {
+    discounts: redeemAll(world, redemptions, {
+      customer: subscription.customer,
+      subscription: subscription.id,
+    }),
+  };
+}
+
+function collectionFields(subscription: Subscription, params: UpdateParams): Partial<Subscription> {
+  const { collection_method: method, days_until_due: days } = params;
+  const next = method ?? subscription.collection_method;
+  if (next === 'send_invoice' && (days ?? subscription.days_until_due) === null)
+    throw invalid('Missing required param: days_until_due.', {
+      code: 'parameter_missing',
+      param: 'days_until_due',
+    });
+  if (next !== 'send_invoice' && days !== undefined)
+    throw invalid(
+      'You can only set `days_until_due` for a subscription with `collection_method` set to `send_invoice`.',
+      { param: 'days_until_due' },
+    );
+  if (method === undefined && days === undefined) return {};
+  return {
+    collection_method: next,
+    days_until_due: next === 'send_invoice' ? (days ?? subscription.days_until_due) : null,
+  };
 }
 
 function simpleChanges(
@@ -111,71 +95,84 @@ function simpleChanges(
   params: UpdateParams,
 ): Partial<Subscription> {
   const { description, default_payment_method: method, pause_collection: pause } = params;
-  const changes: Partial<Subscription> = { metadata: mergeMetadata(subscription.metadata, params.metadata) };
-  if (description !== undefined) changes.description = description;
-  if (method !== undefined)
-    changes.default_payment_method =
-      method === null ? null : findPaymentMethod(world, method, 'default_payment_method').id;
-  if (pause !== undefined)
-    changes.pause_collection = pause && { behavior: pause.behavior, resumes_at: pause.resumes_at ?? null };
-  if (params.trial_settings !== undefined) changes.trial_settings = params.trial_settings;
-  if (params.collection_method !== undefined) changes.collection_method = params.collection_method;
-  if (params.discounts !== undefined)
-    changes.discounts = couponsOf(world, params.discounts).map(
-      (coupon) =>
-        createDiscount(world, coupon, {
-          customer: subscription.customer,
-          subscription: subscription.id,
-          checkoutSession: null,
-        }).id,
-    );
-  return changes;
+  return {
+    ...(params.metadata === undefined
+      ? {}
+      : { metadata: mergeMetadata(subscription.metadata, params.metadata) }),
+    ...(description === undefined ? {} : { description }),
+    ...(method === undefined
+      ? {}
+      : {
+          default_payment_method:
+            method === null ? null : findPaymentMethod(world, method, 'default_payment_method').id,
+        }),
+    ...(pause === undefined
+      ? {}
+      : {
+          pause_collection: pause && { behavior: pause.behavior, resumes_at: pause.resumes_at ?? null },
+        }),
+    ...(params.trial_settings === undefined ? {} : { trial_settings: params.trial_settings }),
+    ...(params.invoice_settings === undefined
+      ? {}
+      : { invoice_settings: withInvoiceSettings(subscription.invoice_settings, params.invoice_settings) }),
+    ...(params.payment_settings === undefined
+      ? {}
+      : { payment_settings: paymentSettings(subscription, params) }),
+    ...collectionFields(subscription, params),
+    ...changedDiscounts(world, subscription, params),
+    ...cancellationChanges(world, subscription, params),
+  };
 }
 
-function changeCancellation(world: World, subscription: Subscription, params: UpdateParams): void {
-  const before = structuredClone(subscription);
+function paymentSettings(subscription: Subscription, params: UpdateParams): Subscription['payment_settings'] {
+  const { payment_method_types: types, save_default_payment_method: save } = params.payment_settings ?? {};
+  const current = subscription.payment_settings;
+  return {
+    payment_method_options: current?.payment_method_options ?? null,
+    payment_method_types:
+      types === undefined
+        ? (current?.payment_method_types ?? null)
+        : (types as NonNullable<Subscription['payment_settings']>['payment_method_types']),
+    save_default_payment_method: save ?? current?.save_default_payment_method ?? 'off',
+  };
+}
+
+function cancellationChanges(
+  world: World,
+  subscription: Subscription,
+  params: UpdateParams,
+): Partial<Subscription> {
   const { cancel_at: at, cancel_at_period_end: atPeriodEnd, cancellation_details: details } = params;
-  if (atPeriodEnd === true) setCancelAt(world, subscription, 'period_end');
-  else if (atPeriodEnd === false && subscription.cancel_at_period_end) setCancelAt(world, subscription, null);
-  if (typeof at === 'number') {
-    if (at <= world.now()) throw invalid('`cancel_at` must be in the future.', { param: 'cancel_at' });
-    setCancelAt(world, subscription, at);
-  } else if (typeof at === 'string') setCancelAt(world, subscription, periodEnd(subscription));
-  else if (at === null) setCancelAt(world, subscription, null);
-  const current = subscription.cancellation_details;
-  if (details !== undefined && current !== null)
-    subscription.cancellation_details = {
-      ...current,
-      ...(details.comment === undefined ? {} : { comment: details.comment }),
-      ...(details.feedback === undefined ? {} : { feedback: details.feedback }),
-    };
-  announce(world, subscription, before);
+  if (at != null && atPeriodEnd === true)
+    throw invalid('You may only specify one of these parameters: cancel_at, cancel_at_period_end.');
+  let changes: Partial<Subscription> = {};
+  if (atPeriodEnd === true) changes = cancellation(world, subscription, 'period_end');
+  else if (atPeriodEnd === false && subscription.cancel_at_period_end)
+    changes = cancellation(world, subscription, null);
+  if (typeof at === 'number' && at <= world.now())
+    throw invalid('`cancel_at` must be a timestamp in the future.', { param: 'cancel_at' });
+  if (at !== undefined) changes = cancellation(world, subscription, at);
+  if (details === undefined) return changes;
+  const current = changes.cancellation_details ?? subscription.cancellation_details;
+  return {
+    ...changes,
+    cancellation_details: {
+      comment: details.comment === undefined ? (current?.comment ?? null) : details.comment,
+      feedback: details.feedback === undefined ? (current?.feedback ?? null) : details.feedback,
+      feedback_option: current?.feedback_option ?? null,
+      reason: current?.reason ?? null,
+    },
+  };
 }
 
-/** Puts the old values back so that one update event tells the whole change. */
-function announce(world: World, subscription: Subscription, before: Subscription): void {
-  const after = structuredClone(subscription);
-  Object.assign(subscription, before);
-  world.update('customer.subscription.updated', subscription, after);
-}
-
-/** A trial's new end is the next anchor; `now` ends it and starts the first paid period. */
-function changeTrial(world: World, subscription: Subscription, end: number | 'now'): void {
-  if (end === 'now' && subscription.status !== 'trialing') return;
-  const at = end === 'now' ? world.now() : end;
-  const data = subscription.items.data.map((item) => ({ ...item, current_period_end: at }));
-  world.update('customer.subscription.updated', subscription, {
-    trial_end: at,
-    trial_start: subscription.trial_start ?? world.now(),
-    billing_cycle_anchor: at,
-    items: { ...subscription.items, data },
-    ...(end === 'now' ? {} : { status: 'trialing' as const }),
-  });
-  if (end === 'now') renewSubscription(world, subscription);
-  else {
-    planCycle(world, subscription);
-    planTrialNotice(world, subscription);
-  }
+function replan(world: World, subscription: Subscription, before: Subscription): void {
+  if (subscription.cancel_at !== before.cancel_at) planEnd(world, subscription);
+  const resumes = subscription.pause_collection?.resumes_at ?? null;
+  if (resumes !== null) planVisit(world, subscription.id, resumes);
+  for (const id of before.discounts) if (!subscription.discounts.includes(id)) announceEnd(world, id);
+  for (const id of subscription.discounts)
+    if (!before.discounts.includes(id))
+      world.emit('customer.discount.created', world.state.discounts.get(id) ?? {});
 }
 
 export function updateSubscription(
@@ -183,21 +180,29 @@ export function updateSubscription(
   subscription: Subscription,
   params: UpdateParams,
 ): Subscription {
-  const onlyWords = Object.keys(params).every((key) => key === 'metadata' || key === 'cancellation_details');
-  if (!onlyWords) checkLive(subscription);
-  const resetAnchor = params.billing_cycle_anchor?.type === 'now';
+  checkLive(subscription, params);
+  checkPendingParams(params);
+  const before = structuredClone(subscription);
+  const anchor = params.billing_cycle_anchor;
+  const resetAnchor = anchor === 'now' || (typeof anchor === 'object' && anchor.type === 'now');
   const changes = itemChanges(world, params.items ?? []);
-  world.update('customer.subscription.updated', subscription, simpleChanges(world, subscription, params));
-  if (params.trial_end !== undefined) changeTrial(world, subscription, params.trial_end);
-  if (changes.length > 0 || resetAnchor)
-    updateItems(world, subscription, {
+  const extras = extraItems(world, subscription, params.add_invoice_items ?? []);
+  const fields = simpleChanges(world, subscription, params);
+  const bills = changes.length + extras.length > 0 || resetAnchor || params.trial_end !== undefined;
+  if (bills)
+    changeSubscription(world, subscription, {
       changes,
+      extras,
+      fields,
       prorationBehavior: params.proration_behavior ?? 'create_prorations',
       prorationDate: params.proration_date ?? world.now(),
       paymentBehavior: params.payment_behavior ?? 'allow_incomplete',
+      offSession: params.off_session ?? false,
       resetAnchor,
+      trialEnd: params.trial_end,
     });
-  changeCancellation(world, subscription, params);
+  else world.update('customer.subscription.updated', subscription, fields);
+  replan(world, subscription, before);
   return subscription;
 }
 
@@ -209,15 +214,11 @@ export function cancelSubscription(
 ): Subscription {
   if (subscription.ended_at !== null)
     throw invalid(`No such subscription: '${subscription.id}'`, { code: 'resource_missing', param: 'id' });
-  if (params.prorate === true && subscription.status !== 'trialing') {
-    const before = structuredClone(subscription);
-    const at = world.now();
-    for (const item of before.items.data)
-      world.state.pendingLines.push({
-        subscription: subscription.id,
-        build: (invoice) => prorationLine(world, invoice, before, item, at, 'unused'),
-      });
-  }
+  if (params.prorate === true && subscription.status !== 'trialing')
+    for (const item of subscription.items.data) {
+      const credit = unusedTime(world, subscription, item, world.now());
+      if (credit !== null) storeInvoiceItem(world, credit);
+    }
   const { comment, feedback } = params.cancellation_details ?? {};
   endSubscription(world, subscription, 'cancellation_requested', {
     comment: comment ?? null,

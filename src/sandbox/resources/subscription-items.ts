@@ -1,23 +1,19 @@
 import { z } from 'zod';
-import { updateItems } from '../engine/subscription-update.ts';
+import { changeSubscription } from '../engine/subscription-update.ts';
 import { missing } from '../errors.ts';
 import { page } from '../http/lists.ts';
-import { flag, metadata, noParams, pageParams, positive, text } from '../http/params.ts';
+import { flag, noParams, pageParams, text } from '../http/params.ts';
 import { type Route, route } from '../http/route.ts';
 import type { Subscription, SubscriptionItem } from '../wire.ts';
 import type { World } from '../world.ts';
-import { itemChanges, prorationParams } from './subscription-changes.ts';
+import { itemChanges, itemFields } from './subscription-item-params.ts';
+import { prorationParams } from './subscription-update-params.ts';
 import { findSubscription } from './subscriptions.ts';
 
-const fields = {
-  ...prorationParams,
-  metadata: metadata.optional(),
-  plan: text.optional(),
-  price: text.optional(),
-  quantity: positive.optional(),
-};
+const fields = { ...prorationParams, ...itemFields };
 const createParams = z.strictObject({ ...fields, subscription: text });
 const updateParams = z.strictObject({ ...fields, off_session: flag.optional() });
+const deleteParams = z.strictObject({ ...prorationParams, clear_usage: flag.optional() });
 const listParams = z.strictObject({ ...pageParams, subscription: text });
 
 function findItem(world: World, id: string): { subscription: Subscription; item: SubscriptionItem } {
@@ -35,12 +31,13 @@ function change(
   id: string | undefined,
   deleted = false,
 ): void {
-  const { plan, price, quantity, metadata: tags } = params;
-  updateItems(world, subscription, {
-    changes: itemChanges(world, [{ id, plan, price, quantity, metadata: tags, deleted }]),
-    prorationBehavior: params.proration_behavior ?? 'create_prorations',
-    prorationDate: params.proration_date ?? world.now(),
-    paymentBehavior: params.payment_behavior ?? 'allow_incomplete',
+  const { off_session, payment_behavior, proration_behavior, proration_date, ...item } = params;
+  changeSubscription(world, subscription, {
+    changes: itemChanges(world, [{ ...item, id, deleted }], () => ''),
+    prorationBehavior: proration_behavior ?? 'create_prorations',
+    prorationDate: proration_date ?? world.now(),
+    paymentBehavior: payment_behavior ?? 'allow_incomplete',
+    offSession: off_session ?? false,
     resetAnchor: false,
   });
 }
@@ -60,8 +57,9 @@ export const subscriptionItemRoutes: Route[] = [
     change(world, findItem(world, id).subscription, params, id);
     return findItem(world, id).item;
   }),
-  route('DELETE', '/subscription_items/:id', z.strictObject(prorationParams), ({ world, params, id }) => {
-    change(world, findItem(world, id).subscription, params, id, true);
+  route('DELETE', '/subscription_items/:id', deleteParams, ({ world, params, id }) => {
+    const { clear_usage: _, ...rest } = params;
+    change(world, findItem(world, id).subscription, rest, id, true);
     return { id, object: 'subscription_item', deleted: true };
   }),
 ];

@@ -1,8 +1,12 @@
 import { z } from 'zod';
-import { text, unset } from '../http/params.ts';
-import type { Coupon } from '../wire.ts';
+import type { Redemption } from '../engine/subscription-object.ts';
+import { invalid } from '../errors.ts';
+import { flag, integer, metadata, notModelled, positive, text, unset } from '../http/params.ts';
+import type { Subscription } from '../wire.ts';
 import type { World } from '../world.ts';
 import { findCoupon } from './coupons.ts';
+import { priceDataParams } from './price-params.ts';
+import { usablePromotionCode } from './promotion-codes.ts';
 
 export const discountParams = z.union([
   unset,
@@ -10,17 +14,115 @@ export const discountParams = z.union([
     z.strictObject({ coupon: text.optional(), promotion_code: text.optional(), discount: text.optional() }),
   ),
 ]);
+export const priceData = z.strictObject({ ...priceDataParams, product: text });
+
 /** What this sandbox cannot do it refuses rather than ignores. */
-export const noAutomaticTax = z.strictObject({ enabled: z.enum(['false']) });
+export const noAutomaticTax = z.strictObject({ enabled: z.enum(['false']), liability: notModelled });
 
-const trialEnd = z.strictObject({ missing_payment_method: z.enum(['cancel', 'create_invoice', 'pause']) });
-
-export const trialSettings = z.strictObject({
-  end_behavior: trialEnd.transform((given) => ({ billing_cycle_anchor: null, ...given })),
+const endBehavior = z.strictObject({
+  billing_cycle_anchor: notModelled,
+  missing_payment_method: z.enum(['cancel', 'create_invoice', 'pause']),
 });
 
-export function couponsOf(world: World, given: z.output<typeof discountParams> | undefined): Coupon[] {
-  return (given ?? []).flatMap((one, index) =>
-    one.coupon === undefined ? [] : [findCoupon(world, one.coupon, `discounts[${index}][coupon]`)],
-  );
+export const trialSettings = z.strictObject({
+  end_behavior: endBehavior.transform(({ missing_payment_method }) => ({
+    billing_cycle_anchor: null,
+    missing_payment_method,
+  })),
+});
+
+export const paymentBehavior = z.enum([
+  'allow_incomplete',
+  'default_incomplete',
+  'error_if_incomplete',
+  'pending_if_incomplete',
+]);
+export const prorationBehavior = z.enum(['always_invoice', 'create_prorations', 'none']);
+
+export const addInvoiceItems = z.array(
+  z.strictObject({
+    discountable: flag.optional(),
+    discounts: notModelled,
+    metadata: metadata.optional(),
+    period: notModelled,
+    price: text.optional(),
+    price_data: priceData.optional(),
+    quantity: positive.optional(),
+    tax_rates: notModelled,
+  }),
+);
+
+export const invoiceSettings = z.strictObject({
+  account_tax_ids: notModelled,
+  custom_fields: notModelled,
+  description: z.union([unset, text]).optional(),
+  footer: z.union([unset, text]).optional(),
+  issuer: z.strictObject({ type: z.enum(['self']) }).optional(),
+});
+
+export const paymentSettings = z.strictObject({
+  payment_method_options: notModelled,
+  payment_method_types: z.union([unset, z.array(text)]).optional(),
+  save_default_payment_method: z.enum(['off', 'on_subscription']).optional(),
+});
+
+/** Valid for Stripe and without effect in a sandbox that has no tax, Connect, thresholds or meters. */
+export const unmodelledSubscription = {
+  application_fee_percent: notModelled,
+  billing_schedules: notModelled,
+  billing_thresholds: notModelled,
+  default_source: notModelled,
+  default_tax_rates: notModelled,
+  on_behalf_of: notModelled,
+  pending_invoice_item_interval: notModelled,
+  transfer_data: notModelled,
+};
+
+export const cancelAt = z.enum(['min_period_end', 'max_period_end', 'max_billed_until']);
+
+export const billingMode = z.strictObject({
+  type: z.enum(['flexible']),
+  flexible: z.strictObject({ proration_discounts: z.enum(['included']).optional() }).optional(),
+});
+
+export function redemptionsOf(
+  world: World,
+  given: z.output<typeof discountParams> | undefined,
+  customer: string | null,
+): Redemption[] {
+  return (given ?? []).map((one, index) => {
+    const param = `discounts[${index}]`;
+    if (one.promotion_code !== undefined) {
+      const code = usablePromotionCode(world, one.promotion_code, `${param}[promotion_code]`, customer);
+      const coupon = findCoupon(world, code.promotion.coupon ?? '', `${param}[promotion_code]`);
+      return { coupon, promotionCode: code.id, discount: null };
+    }
+    if (one.discount !== undefined) {
+      const discount = world.state.discounts.get(one.discount);
+      const coupon = findCoupon(world, discount?.source.coupon ?? one.discount, `${param}[discount]`);
+      return { coupon, promotionCode: null, discount: discount?.id ?? null };
+    }
+    return { coupon: redeemable(world, one.coupon, param), promotionCode: null, discount: null };
+  });
 }
+
+function redeemable(world: World, id: string | undefined, param: string) {
+  if (id === undefined)
+    throw invalid('You must provide one of `coupon`, `promotion_code` or `discount`.', { param });
+  const coupon = findCoupon(world, id, `${param}[coupon]`);
+  if (!coupon.valid) throw invalid(`Coupon expired: ${id}`, { code: 'coupon_expired', param: 'coupon' });
+  return coupon;
+}
+
+export function withInvoiceSettings(
+  current: Subscription['invoice_settings'],
+  given: z.output<typeof invoiceSettings>,
+): Subscription['invoice_settings'] {
+  return {
+    ...current,
+    ...(given.description === undefined ? {} : { description: given.description }),
+    ...(given.footer === undefined ? {} : { footer: given.footer }),
+  };
+}
+
+export const resumesAt = z.union([unset, integer]).optional();

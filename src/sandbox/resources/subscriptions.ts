@@ -1,83 +1,47 @@
 import { z } from 'zod';
-import { DAY } from '../calendar.ts';
+import { pauseSubscription, resumeSubscription } from '../engine/pausing.ts';
 import { createSubscription } from '../engine/subscription-create.ts';
 import { invalid, missing } from '../errors.ts';
 import { page } from '../http/lists.ts';
-import {
-  flag,
-  inRange,
-  integer,
-  mergeMetadata,
-  metadata,
-  noParams,
-  pageParams,
-  positive,
-  text,
-  timeRange,
-} from '../http/params.ts';
+import { inRange, integer, noParams, notModelled, pageParams, text, timeRange } from '../http/params.ts';
 import { type Route, route } from '../http/route.ts';
 import type { Subscription } from '../wire.ts';
 import type { World } from '../world.ts';
-import { findCustomer } from './customers.ts';
-import { findPaymentMethod } from './payment-methods.ts';
-import { priceDataParams } from './price-params.ts';
-import { createPrice, findPrice } from './prices.ts';
-import {
-  cancelParams,
-  cancelSubscription,
-  updateParams,
-  updateSubscription,
-} from './subscription-changes.ts';
-import { couponsOf, discountParams, noAutomaticTax, trialSettings } from './subscription-params.ts';
+import { cancelParams, cancelSubscription, updateSubscription } from './subscription-changes.ts';
+import { billingMode, prorationBehavior } from './subscription-params.ts';
+import { createParams, requestOf } from './subscription-request.ts';
+import { updateParams } from './subscription-update-params.ts';
 
-export const priceData = z.strictObject({ ...priceDataParams, product: text });
-
-const createItem = z.strictObject({
-  metadata: metadata.optional(),
-  plan: text.optional(),
-  price: text.optional(),
-  price_data: priceData.optional(),
-  quantity: positive.optional(),
-});
-
-const createParams = z.strictObject({
-  automatic_tax: noAutomaticTax.optional(),
-  billing_cycle_anchor: integer.optional(),
-  billing_mode: z.strictObject({ type: z.enum(['flexible']) }).optional(),
-  cancel_at: integer.optional(),
-  cancel_at_period_end: flag.optional(),
-  collection_method: z.enum(['charge_automatically', 'send_invoice']).optional(),
-  currency: text.optional(),
-  customer: text,
-  days_until_due: positive.optional(),
-  default_payment_method: text.optional(),
-  description: text.optional(),
-  discounts: discountParams.optional(),
-  items: z.array(createItem).min(1),
-  metadata: metadata.optional(),
-  off_session: flag.optional(),
-  payment_behavior: z
-    .enum(['allow_incomplete', 'default_incomplete', 'error_if_incomplete', 'pending_if_incomplete'])
-    .optional(),
-  payment_settings: z
+const pauseParams = z.strictObject({
+  bill_for: z
     .strictObject({
-      payment_method_types: z.array(text).optional(),
-      save_default_payment_method: z.enum(['off', 'on_subscription']).optional(),
+      outstanding_usage_through: z.strictObject({ type: z.enum(['none', 'now']) }).optional(),
+      unused_time_from: z
+        .strictObject({ type: z.enum(['item_current_period_start', 'none', 'now']) })
+        .optional(),
     })
     .optional(),
-  proration_behavior: z.enum(['always_invoice', 'create_prorations', 'none']).optional(),
-  trial_end: z.union([z.literal('now'), integer]).optional(),
-  trial_from_plan: flag.optional(),
-  trial_period_days: positive.optional(),
-  trial_settings: trialSettings.optional(),
+  invoicing_behavior: z.enum(['invoice', 'pending_invoice_item']).optional(),
+  type: z.enum(['subscription']).optional(),
+});
+const resumeParams = z.strictObject({
+  billing_cycle_anchor: z
+    .union([z.enum(['now', 'unchanged']), z.strictObject({ type: z.enum(['now', 'unchanged']) })])
+    .optional(),
+  payment_behavior: z.enum(['resume_on_payment_attempt', 'resume_on_payment_success']).optional(),
+  proration_behavior: prorationBehavior.optional(),
+  proration_date: integer.optional(),
 });
 const listParams = z.strictObject({
   ...pageParams,
+  automatic_tax: notModelled,
   collection_method: text.optional(),
   created: timeRange.optional(),
   current_period_end: timeRange.optional(),
   current_period_start: timeRange.optional(),
   customer: text.optional(),
+  customer_account: notModelled,
+  plan: text.optional(),
   price: text.optional(),
   status: z
     .enum([
@@ -102,47 +66,6 @@ export function findSubscription(world: World, id: string, param?: string): Subs
   return subscription;
 }
 
-function create(world: World, params: z.output<typeof createParams>): Subscription {
-  const customer = findCustomer(world, params.customer, 'customer');
-  const items = params.items.map((item, index) => {
-    const id = item.price ?? item.plan;
-    const quantity = item.quantity ?? 1;
-    const tags = mergeMetadata(null, item.metadata);
-    if (item.price_data !== undefined)
-      return {
-        price: createPrice(world, item.price_data.product, item.price_data),
-        quantity,
-        metadata: tags,
-      };
-    if (id === undefined)
-      throw invalid(`Missing required param: items[${index}][price].`, {
-        code: 'parameter_missing',
-        param: `items[${index}][price]`,
-      });
-    return { price: findPrice(world, id, `items[${index}][price]`), quantity, metadata: tags };
-  });
-  const { trial_period_days: days, trial_end: end } = params;
-  const trialEnd = typeof end === 'number' ? end : days === undefined ? null : world.now() + days * DAY;
-  const method = params.default_payment_method;
-  return createSubscription(world, {
-    customer,
-    items,
-    metadata: mergeMetadata(null, params.metadata),
-    description: params.description ?? null,
-    defaultPaymentMethod:
-      method === undefined ? null : findPaymentMethod(world, method, 'default_payment_method').id,
-    trialEnd,
-    ...(params.trial_settings === undefined ? {} : { trialSettings: params.trial_settings }),
-    billingCycleAnchor: params.billing_cycle_anchor ?? null,
-    cancelAt: params.cancel_at_period_end === true ? 'period_end' : (params.cancel_at ?? null),
-    coupons: couponsOf(world, params.discounts ?? []),
-    paymentBehavior: params.payment_behavior ?? 'allow_incomplete',
-    collectionMethod: params.collection_method ?? 'charge_automatically',
-    ...(params.payment_settings === undefined ? {} : { paymentSettings: params.payment_settings }),
-    onSession: params.off_session !== true,
-  }).subscription;
-}
-
 const ENDED = ['canceled', 'incomplete_expired'];
 
 function hasStatus(subscription: Subscription, wanted: string | undefined): boolean {
@@ -152,7 +75,12 @@ function hasStatus(subscription: Subscription, wanted: string | undefined): bool
 }
 
 export const subscriptionRoutes: Route[] = [
-  route('POST', '/subscriptions', createParams, ({ world, params }) => create(world, params)),
+  route(
+    'POST',
+    '/subscriptions',
+    createParams,
+    ({ world, params }) => createSubscription(world, requestOf(world, params)).subscription,
+  ),
   route('GET', '/subscriptions', listParams, ({ world, params, path }) =>
     page(
       world.state.subscriptions.values(),
@@ -166,16 +94,55 @@ export const subscriptionRoutes: Route[] = [
         (params.test_clock === undefined
           ? params.customer !== undefined || one.test_clock === null
           : one.test_clock === params.test_clock) &&
+        (params.collection_method === undefined || one.collection_method === params.collection_method) &&
+        (params.test_clock === undefined || one.test_clock === params.test_clock) &&
+        (params.plan === undefined || one.items.data.some((item) => item.price.id === params.plan)) &&
         (params.price === undefined || one.items.data.some((item) => item.price.id === params.price)) &&
         one.items.data.some((item) => inRange(item.current_period_end, params.current_period_end)) &&
         one.items.data.some((item) => inRange(item.current_period_start, params.current_period_start)),
     ),
   ),
   route('GET', '/subscriptions/:id', noParams, ({ world, id }) => findSubscription(world, id)),
-  route('POST', '/subscriptions/:id', updateParams, ({ world, params, id }) =>
-    updateSubscription(world, findSubscription(world, id), params),
-  ),
+  route('POST', '/subscriptions/:id', updateParams, ({ world, params, id, version }) => {
+    if (typeof params.billing_cycle_anchor === 'string' && version?.endsWith('.endive') === true)
+      throw invalid('Invalid object', { param: 'billing_cycle_anchor' });
+    return updateSubscription(world, findSubscription(world, id), params);
+  }),
   route('DELETE', '/subscriptions/:id', cancelParams, ({ world, params, id }) =>
     cancelSubscription(world, findSubscription(world, id), params),
   ),
+  route('DELETE', '/subscriptions/:id/discount', noParams, ({ world, id }) => {
+    const subscription = findSubscription(world, id);
+    const [first] = subscription.discounts;
+    if (first === undefined) throw missing('active discount for subscription', id);
+    updateSubscription(world, subscription, { discounts: null });
+    return { id: first, object: 'discount', deleted: true };
+  }),
+  route(
+    'POST',
+    '/subscriptions/:id/migrate',
+    z.strictObject({ billing_mode: billingMode }),
+    ({ world, id }) => findSubscription(world, id),
+  ),
+  route('POST', '/subscriptions/:id/pause', pauseParams, ({ world, params, id }) => {
+    const subscription = findSubscription(world, id);
+    pauseSubscription(world, subscription, {
+      unusedTimeFrom: params.bill_for?.unused_time_from?.type ?? 'now',
+      invoicingBehavior: params.invoicing_behavior ?? 'pending_invoice_item',
+    });
+    return subscription;
+  }),
+  route('POST', '/subscriptions/:id/resume', resumeParams, ({ world, params, id, version }) => {
+    const subscription = findSubscription(world, id);
+    const anchor = params.billing_cycle_anchor;
+    if (typeof anchor === 'string' && version?.endsWith('.endive') === true)
+      throw invalid('Invalid object', { param: 'billing_cycle_anchor' });
+    resumeSubscription(world, subscription, {
+      anchor: (typeof anchor === 'object' ? anchor.type : anchor) ?? 'now',
+      paymentBehavior: params.payment_behavior ?? 'resume_on_payment_attempt',
+      prorationBehavior: params.proration_behavior ?? 'create_prorations',
+      prorationDate: params.proration_date ?? world.now(),
+    });
+    return subscription;
+  }),
 ];
