@@ -1,24 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Chaos, type DeliverySettings, type Mixed } from './chaos.ts';
-import { olderView, post, type Sink, wantsEvent } from './targets.ts';
+import { type Delivery, olderView, post, type Sink, wantsEvent } from './targets.ts';
 import type { SandboxEvent, WebhookEndpoint } from './wire.ts';
 import type { World } from './world.ts';
 
 const PARALLEL = 8;
-
-/** Plain data, so that what is still owed survives a restart. */
-export interface Delivery {
-  id: string;
-  event: string;
-  /** A webhook endpoint or a sink. */
-  target: string;
-  attempts: number;
-  firstAt: number;
-  /** Sinks and what a person sends again get one attempt. */
-  once: boolean;
-  /** Waits for its next attempt, which the scheduler knows. */
-  waiting: boolean;
-}
+const SETTLED_WITHIN_MS = 2000;
 
 type Sent = Mixed<Delivery> & { dueAtMs: number };
 
@@ -155,9 +142,13 @@ export class Deliverer {
     return this.#until(() => this.#isIdle());
   }
 
-  /** Resolves when what one API request caused has been delivered or has failed once. */
+  /**
+   * Resolves when what one API request caused has been delivered or has failed once, or after a while: a
+   * receiver that calls the API before it answers would wait for itself.
+   */
   settled(requestId: string): Promise<void> {
-    return this.#until(() => this.settings.paused || !this.#isUnderWay(requestId));
+    const done = this.#until(() => this.settings.paused || !this.#isUnderWay(requestId));
+    return Promise.race([done, sleep(SETTLED_WITHIN_MS, undefined, { ref: false })]);
   }
 
   /** A retry whose virtual time has come. */

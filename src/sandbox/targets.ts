@@ -15,6 +15,20 @@ export interface Sink {
   send(payload: string, headers: Record<string, string>, event: SandboxEvent): Promise<number>;
 }
 
+/** Plain data, so that what is still owed survives a restart. */
+export interface Delivery {
+  id: string;
+  event: string;
+  /** A webhook endpoint or a sink. */
+  target: string;
+  attempts: number;
+  firstAt: number;
+  /** Sinks and what a person sends again get one attempt. */
+  once: boolean;
+  /** Waits for its next attempt, which the scheduler knows. */
+  waiting: boolean;
+}
+
 function wants(enabled: readonly string[], type: string): boolean {
   return enabled.includes('*') || enabled.includes(type);
 }

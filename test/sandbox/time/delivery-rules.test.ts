@@ -259,3 +259,24 @@ test('with beforeResponse the webhook is there before the answer', async () => {
     expect(target.events).toHaveLength(index);
   }
 });
+
+test('a receiver that calls the API before it answers does not wait for itself', async () => {
+  const { stripe, control } = await start(NOW);
+  const names: string[] = [];
+  const server = createServer((request, response) => {
+    request.resume().on('end', async () => {
+      if (names.length === 0) {
+        names.push('nested');
+        await stripe.products.create({ name: 'nested' });
+      }
+      response.writeHead(200).end();
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  closes.push(() => server.close());
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/hook`;
+  await stripe.webhookEndpoints.create({ url, enabled_events: ['*'] });
+  await control('/delivery', { beforeResponse: true, shuffle: true });
+  await stripe.products.create({ name: 'outer' });
+  expect(await control('/delivery/settle')).toMatchObject({ delivered: 2, failed: 0 });
+});
