@@ -1,5 +1,7 @@
 // One HTTP call, and the check that what came back is what the route table promises.
 import { randomUUID } from 'node:crypto';
+import type { Readable } from 'node:stream';
+import supertest from 'supertest';
 import { expect } from 'vitest';
 import type { Route } from '../../src/http/route.ts';
 import { routes } from '../../src/http/routes/index.ts';
@@ -27,6 +29,26 @@ export interface Answer {
   body: any;
 }
 
+const METHODS = ['get', 'head', 'post', 'put', 'patch', 'delete', 'options'] as const;
+
+function methodOf(method: string): (typeof METHODS)[number] {
+  const known = METHODS.find((name) => name === method.toLowerCase());
+  if (!known) throw new Error(`supertest sends no ${method}.`);
+  return known;
+}
+
+/** The body as it came: whether it is JSON is for the test to say. */
+function asText(response: unknown, done: (error: Error | null, text: string) => void): void {
+  // superagent's types call it a Response; what it hands over is the stream.
+  const stream = response as Readable;
+  let text = '';
+  stream.setEncoding('utf8');
+  stream.on('data', (chunk: string) => {
+    text += chunk;
+  });
+  stream.on('end', () => done(null, text));
+}
+
 export async function call(
   base: string,
   method: string,
@@ -35,24 +57,24 @@ export async function call(
 ): Promise<Answer> {
   const hasBody = raw !== undefined || body !== undefined;
   const idempotencyKey = key === undefined && method === 'POST' ? randomUUID() : key;
-  const response = await fetch(base + path, {
-    method,
-    redirect: 'manual',
-    headers: {
+  const pending = supertest(base)
+    [methodOf(method)](path)
+    .redirects(0)
+    .ok(() => true)
+    .buffer(true)
+    .parse(asText)
+    .set({
       ...(as === undefined ? {} : { authorization: `Bearer ${as}` }),
       ...(hasBody ? { 'content-type': 'application/json' } : {}),
       ...(idempotencyKey ? { 'idempotency-key': idempotencyKey } : {}),
       ...headers,
-    },
-    ...(hasBody
-      ? { body: typeof raw === 'object' ? new Uint8Array(raw) : (raw ?? JSON.stringify(body)) }
-      : {}),
-  });
-  const text = await response.text();
-  const isJson = /json/.test(response.headers.get('content-type') ?? '');
+    });
+  const response = await (hasBody ? pending.send(raw ?? JSON.stringify(body)) : pending);
+  const text = typeof response.body === 'string' ? response.body : '';
+  const isJson = /json/.test(response.headers['content-type'] ?? '');
   const answer = {
     status: response.status,
-    headers: response.headers,
+    headers: new Headers(response.headers),
     text,
     body: isJson && text ? JSON.parse(text) : undefined,
   };
