@@ -135,3 +135,49 @@ test('a file of another version keeps what this one knows; an unreadable one is 
     expect(readFileSync(snapshotFile, 'utf8')).toBe(text);
   }
 });
+
+test('prorations, schedules and discounts that wait for their day survive a restart', async () => {
+  const snapshotFile = temporaryFile();
+  const first = await start(START, { snapshotFile });
+  const { stripe, price } = first;
+  const coupon = await stripe.coupons.create({
+    percent_off: 50,
+    duration: 'repeating',
+    duration_in_months: 6,
+  });
+  const customer = await stripe.customers.create({ source: 'tok_visa' });
+  const subscription = await stripe.subscriptions.create({
+    customer: customer.id,
+    items: [{ price: await price('pro_monthly') }],
+    discounts: [{ coupon: coupon.id }],
+  });
+  await first.control('/clock/advance', { seconds: 14 * DAY });
+  await stripe.subscriptions.update(subscription.id, {
+    items: [{ id: subscription.items.data[0]!.id, quantity: 3 }],
+  });
+  await stripe.subscriptionSchedules.create({ from_subscription: subscription.id });
+  await first.control('/delivery/settle');
+  const run = async ({ control, stripe: client }: typeof first) => {
+    await control('/clock/advance', { seconds: 60 * DAY });
+    const invoices = await client.invoices.list({ subscription: subscription.id, limit: 100 });
+    return invoices.data.map(({ billing_reason, created, status, total, lines }) => [
+      billing_reason,
+      iso(created),
+      status,
+      total,
+      lines.data.map((line) => [line.amount, line.description]),
+    ]);
+  };
+  const saved = async (): Promise<string> => {
+    await expect
+      .poll(() => readFileSync(snapshotFile, 'utf8').includes('subscription_schedule'), { timeout: 5000 })
+      .toBe(true);
+    return readFileSync(snapshotFile, 'utf8');
+  };
+  const text = await saved();
+  const uninterrupted = await run(first);
+  await first.close();
+  expect(uninterrupted).toHaveLength(3);
+  writeFileSync(snapshotFile, text);
+  expect(await run(await start(START, { snapshotFile }))).toEqual(uninterrupted);
+});
