@@ -1,7 +1,14 @@
 /** `npm run cli -- …`: what an operator does by hand. Uses the environment, else the Tollgate that `npm start` runs. */
 import { Command, InvalidArgumentError } from 'commander';
 import { z } from 'zod';
-import { ConfigError, configOf, type Environment, readCatalogue, readEnvironment } from './config.ts';
+import {
+  ConfigError,
+  configOf,
+  type Environment,
+  readCatalogue,
+  readEnvironment,
+  startFailure,
+} from './config.ts';
 import { type Clock, type Context, createLog, openContext, systemClock } from './context.ts';
 import { openDevHome } from './dev-home.ts';
 import { TOKENS_PER_CREDIT } from './domain/plans.ts';
@@ -175,9 +182,6 @@ for (const add of [addKeyCommands, addUserCommands, addEventCommands, addVerifyC
 try {
   await program.parseAsync();
 } catch (error) {
-  const isExpected = error instanceof TollgateError || error instanceof ConfigError;
-  process.stderr.write(
-    `${isExpected ? error.message : String(error instanceof Error ? error.stack : error)}\n`,
-  );
+  process.stderr.write(`${error instanceof TollgateError ? error.message : startFailure(error)}\n`);
   process.exitCode = 1;
 }

@@ -73,6 +73,12 @@ export class ConfigError extends Error {
   override readonly name = 'ConfigError';
 }
 
+/** What a start that failed leaves on stderr: for a setting, the lines that say what to set; else the error. */
+export function startFailure(error: unknown): string {
+  if (error instanceof ConfigError) return error.message;
+  return error instanceof Error ? `${error.name}: ${error.message}` : String(error);
+}
+
 export function readEnvironment(source: NodeJS.ProcessEnv = process.env): Environment {
   const parsed = environmentSchema.safeParse(source);
   if (parsed.success) return parsed.data;

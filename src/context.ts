@@ -1,6 +1,7 @@
+import pg from 'pg';
 import { type Logger, pino } from 'pino';
 import type Stripe from 'stripe';
-import type { Config } from './config.ts';
+import { type Config, ConfigError } from './config.ts';
 import type { Catalogue } from './domain/plans.ts';
 import { type Jobs, openJobs } from './queue.ts';
 import { type Database, openDatabase } from './store/database.ts';
@@ -46,18 +47,34 @@ export interface ContextOptions {
   log?: Logger;
 }
 
-/** Opens what a context needs. Waits for the database, since a queue that meets a dead one stays dead. */
+/** @throws ConfigError where nothing answers there, so that a start ends with the line that mends it */
+export async function requireDatabase(databaseUrl: string): Promise<void> {
+  const client = new pg.Client({ connectionString: databaseUrl, connectionTimeoutMillis: 5_000 });
+  try {
+    await client.connect();
+  } catch (error) {
+    const { host } = new URL(databaseUrl);
+    const fault = error instanceof AggregateError ? error.errors.map(String).join(', ') : String(error);
+    throw new ConfigError(
+      `DATABASE_URL: no PostgreSQL to use at ${host} (${fault}): start it or correct the URL`,
+    );
+  } finally {
+    await client.end();
+  }
+}
+
+/** Opens what a context needs. The database first, since a queue that meets a dead one stays dead. */
 export async function openContext({
   config,
   catalogue,
   clock = systemClock,
   log = createLog(config),
 }: ContextOptions): Promise<Context & { close(): Promise<void> }> {
+  await requireDatabase(config.databaseUrl);
   const database = openDatabase(config.databaseUrl, (error) =>
     log.warn({ err: error }, 'A database connection broke'),
   );
   try {
-    await database.pool.query('select 1');
     const jobs = await openJobs({ databaseUrl: config.databaseUrl, redisUrl: config.redisUrl, log });
     const { pool, db } = database;
     const close = async (): Promise<void> => {

@@ -4,7 +4,7 @@ import pg from 'pg';
 import type { Logger } from 'pino';
 import { startWorkers } from '../workers/index.ts';
 import { type Config, ConfigError, configOf, type Environment, readCatalogue } from './config.ts';
-import { type Context, createLog, openContext, systemClock } from './context.ts';
+import { type Context, createLog, openContext, requireDatabase, systemClock } from './context.ts';
 import { type DevFile, type DevHome, openDevHome } from './dev-home.ts';
 import type { Catalogue } from './domain/plans.ts';
 import { startEmbeddedPostgres } from './embedded/postgres.ts';
@@ -13,6 +13,7 @@ import { API_KEY_SCOPES, type ApiKeyScope, createApiKey, verifyApiKey } from './
 import { type Sandbox, type SandboxOptions, startSandbox } from './sandbox/index.ts';
 import { migrate } from './store/migrate.ts';
 import { eventsHandled } from './stripe/inbox.ts';
+import { requirePrices } from './stripe/prices.ts';
 
 const DATABASE = 'tollgate';
 const DEFAULT_PORT = 3000;
@@ -64,6 +65,7 @@ async function startParts({ environment, home, say, log, stops, stop }: Parts): 
   const secrets = home.readSecrets();
   const catalogue = readCatalogue(environment);
   const databaseUrl = environment.DATABASE_URL ?? (await startDatabase(home, say, stops));
+  await requireDatabase(databaseUrl);
   const applied = await migrate(databaseUrl);
   if (applied.length > 0) say(`database: applied ${applied.join(', ')}`);
 
@@ -101,10 +103,12 @@ async function startParts({ environment, home, say, log, stops, stop }: Parts): 
   });
   context = await openContext({ config, catalogue, clock: sandbox ?? systemClock, log: logger });
   stops.push(context.close);
+  await requirePrices(context);
   const workers = await startWorkers(context);
-  stops.push(() => workers.stop());
-  const api = await serve(context, { port, host: config.host });
-  stops.push(() => api.stop());
+  let api: Awaited<ReturnType<typeof serve>> | undefined;
+  // Together: each may take most of the 20 s that a stop may last.
+  stops.push(async () => void (await Promise.all([api?.stop(), workers.stop()])));
+  api = await serve(context, { port, host: config.host });
   const dev = await describe(context, config, { url: api.url, sandbox, webhookSecret, home });
   return { dev, devFile: home.devFile, context, stop };
 }

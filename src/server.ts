@@ -1,7 +1,8 @@
 /** Entry point of `npm run serve`: the API alone. Ends with 0 on SIGTERM or SIGINT, within 20 s. */
-import { ConfigError, configOf, readCatalogue, readEnvironment } from './config.ts';
+import { configOf, readCatalogue, readEnvironment, startFailure } from './config.ts';
 import { openContext } from './context.ts';
 import { serve } from './http/listen.ts';
+import { requirePrices } from './stripe/prices.ts';
 
 /** Requests get 10 s of it; what is left is for the queue and the database. */
 const STOP_MS_MAX = 19_000;
@@ -11,10 +12,12 @@ async function main(): Promise<void> {
   const config = configOf(environment);
   const context = await openContext({ config, catalogue: readCatalogue(environment) });
   const { log } = context;
-  const listening = await serve(context).catch(async (error: unknown) => {
-    await context.close();
-    throw error;
-  });
+  const listening = await requirePrices(context)
+    .then(() => serve(context))
+    .catch(async (error: unknown) => {
+      await context.close();
+      throw error;
+    });
   log.info({ url: listening.url, opsPort: listening.opsPort }, 'listening');
 
   let isStopping = false;
@@ -37,14 +40,7 @@ async function main(): Promise<void> {
   }
 }
 
-/** What a start that failed leaves on stderr: for a setting, the lines that say what to set; else the error. */
-function reasonOf(error: unknown): string {
-  if (error instanceof ConfigError) return error.message;
-  if (error instanceof AggregateError) return error.errors.map(String).join('\n');
-  return error instanceof Error ? `${error.name}: ${error.message}` : String(error);
-}
-
 main().catch((error: unknown) => {
-  process.stderr.write(`${reasonOf(error)}\n`);
+  process.stderr.write(`${startFailure(error)}\n`);
   process.exit(1);
 });

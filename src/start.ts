@@ -1,6 +1,6 @@
 /** `npm start`: everything on one machine, and what one needs to try it. */
 import { SignJWT } from 'jose';
-import { ConfigError, readEnvironment } from './config.ts';
+import { readEnvironment, startFailure } from './config.ts';
 import type { DevFile } from './dev-home.ts';
 import { type Local, startLocal } from './local.ts';
 
@@ -67,8 +67,6 @@ try {
   stopOnSignal(local);
   await introduce(local.dev, local.devFile);
 } catch (error) {
-  process.stderr.write(
-    `${error instanceof ConfigError ? error.message : String(error instanceof Error ? error.stack : error)}\n`,
-  );
+  process.stderr.write(`${startFailure(error)}\n`);
   process.exit(1);
 }

@@ -1,17 +1,18 @@
 /** The worker process (`npm run worker`), and the workers beside the API under `npm start`. */
 import { fileURLToPath } from 'node:url';
-import { ConfigError, configOf, readCatalogue, readEnvironment } from '../src/config.ts';
+import { configOf, readCatalogue, readEnvironment, startFailure } from '../src/config.ts';
 import { type Context, openContext } from '../src/context.ts';
 import { openQueueStore, QUEUES, type QueueName, SCHEDULE_QUEUE, within } from '../src/queue.ts';
 import { runJob } from './jobs.ts';
 import { applySchedule } from './schedule.ts';
 
 export interface Workers {
-  /** Takes no new job, waits for the running ones up to 20 s. */
+  /** Takes no new job, waits for the running ones up to 15 s. */
   stop(): Promise<void>;
 }
 
-const STOP_MS = 20_000;
+/** Of the 20 s that a process has to end; a job that is cut off runs again. */
+const STOP_MS = 15_000;
 
 /** Each job is one short transaction or one call out: a few at a time fill the two, not the database's connections. */
 const CONCURRENCY: Record<QueueName, number> = {
@@ -85,9 +86,7 @@ async function main(): Promise<void> {
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   main().catch((error: unknown) => {
-    const line =
-      error instanceof ConfigError ? error.message : `The workers could not start: ${String(error)}`;
-    process.stderr.write(`${line}\n`);
+    process.stderr.write(`${startFailure(error)}\n`);
     process.exit(1);
   });
 }

@@ -1,5 +1,6 @@
 /** Prices by id and by lookup key. Only the catalogue decides what a price is worth, so a small cache is enough. */
-import type Stripe from 'stripe';
+import Stripe from 'stripe';
+import { ConfigError } from '../config.ts';
 import type { Context } from '../context.ts';
 import type { LinePrice } from '../domain/invoice-lines.ts';
 import { TollgateError } from '../errors.ts';
@@ -46,8 +47,33 @@ export async function priceOnSale({ stripe }: Context, lookupKey: string): Promi
   );
 }
 
+/** A start should not wait for a Stripe that is away. */
+const QUICKLY = { timeout: 5_000, maxNetworkRetries: 0 };
+
+/**
+ * A catalogue that Stripe does not know would fail at the first customer's checkout. A Stripe that is away is no reason
+ * not to start: credits are consumed without it.
+ * @throws ConfigError naming each lookup key that has no price, or the key that Stripe refuses
+ */
+export async function requirePrices(context: Context): Promise<void> {
+  try {
+    const missing = await missingLookupKeys(context);
+    const lines = missing.map(
+      (key) =>
+        `Stripe has no active price with the lookup key "${key}": add it there, or name another in PLANS_FILE`,
+    );
+    if (lines.length > 0) throw new ConfigError(lines.join('\n'));
+  } catch (error) {
+    if (error instanceof ConfigError) throw error;
+    if (error instanceof Stripe.errors.StripeAuthenticationError) {
+      throw new ConfigError(`STRIPE_SECRET_KEY: Stripe refuses this key (${error.message})`);
+    }
+    context.log.warn({ err: error }, 'Stripe could not be asked for the prices of the catalogue');
+  }
+}
+
 /** Lookup keys of the catalogue that Stripe has no active price for. */
-export async function missingLookupKeys({ stripe, catalogue }: Context): Promise<string[]> {
+async function missingLookupKeys({ stripe, catalogue }: Context): Promise<string[]> {
   const keys = [
     ...Object.values(catalogue.plans).flatMap(({ prices }) => Object.values(prices)),
     ...Object.values(catalogue.packs).map(({ price }) => price),
@@ -56,7 +82,7 @@ export async function missingLookupKeys({ stripe, catalogue }: Context): Promise
   // Stripe takes ten keys a call.
   for (let at = 0; at < keys.length; at += 10) {
     const chunk = keys.slice(at, at + 10);
-    const { data } = await stripe.prices.list({ lookup_keys: chunk, active: true, limit: 100 });
+    const { data } = await stripe.prices.list({ lookup_keys: chunk, active: true, limit: 100 }, QUICKLY);
     const found = new Set(data.map((price) => price.lookup_key));
     missing.push(...chunk.filter((key) => !found.has(key)));
   }

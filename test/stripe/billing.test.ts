@@ -1,5 +1,7 @@
 // What the billing routes do beyond the happy path: refusals, repetition, races, customers that are gone.
+import Stripe from 'stripe';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { DEFAULT_CATALOGUE } from '../../src/domain/plans.ts';
 import {
   cancelSubscription,
   confirmCheckout,
@@ -7,7 +9,7 @@ import {
   createPortalSession,
   resumeSubscription,
 } from '../../src/stripe/billing.ts';
-import { missingLookupKeys } from '../../src/stripe/prices.ts';
+import { requirePrices } from '../../src/stripe/prices.ts';
 import { request, Service } from './harness.ts';
 
 let service: Service;
@@ -19,8 +21,24 @@ afterAll(() => service.stop());
 const checkout = (input: Parameters<typeof createCheckout>[1], key?: string) =>
   createCheckout(service.context, input, request('checkout', key));
 
-test('every lookup key of the catalogue is in Stripe', async () => {
-  expect(await missingLookupKeys(service.context)).toEqual([]);
+test('a start with prices that Stripe does not know is refused, each named; a Stripe that is away is not', async () => {
+  await expect(requirePrices(service.context)).resolves.toBeUndefined();
+  const { packs } = DEFAULT_CATALOGUE;
+  const catalogue = { ...DEFAULT_CATALOGUE, packs: { ...packs, odd: { credits: 1, price: 'pack_odd' } } };
+  await expect(requirePrices({ ...service.context, catalogue })).rejects.toThrow(
+    'Stripe has no active price with the lookup key "pack_odd": add it there, or name another in PLANS_FILE',
+  );
+  const stripe = new Stripe('sk_test_away', { host: '127.0.0.1', port: 9, protocol: 'http' });
+  await expect(requirePrices({ ...service.context, stripe, catalogue })).resolves.toBeUndefined();
+});
+
+test('a key that Stripe refuses stops the start', async () => {
+  const { apiBase } = service.context.config.stripe;
+  const { hostname, port } = new URL(String(apiBase));
+  const stripe = new Stripe('not_a_key', { host: hostname, port, protocol: 'http' });
+  await expect(requirePrices({ ...service.context, stripe })).rejects.toThrow(
+    /^STRIPE_SECRET_KEY: Stripe refuses this key/,
+  );
 });
 
 test('what cannot be sold is refused by the name of its field', async () => {
