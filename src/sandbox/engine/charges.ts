@@ -112,9 +112,9 @@ function outcomeDetails(outcome: PaymentOutcome): NonNullable<Charge['outcome']>
   const declined = outcome !== 'succeeds';
   const decline = declineOf(outcome);
   return {
-    advice_code: declined ? 'try_again_later' : null,
+    advice_code: declined ? decline.advice : null,
     network_advice_code: null,
-    network_decline_code: declined ? '01' : null,
+    network_decline_code: declined ? decline.networkCode : null,
     network_status: declined ? 'declined_by_network' : 'approved_by_network',
     reason: declined ? (decline.declineCode ?? decline.code) : null,
     risk_level: 'normal',
@@ -187,8 +187,8 @@ export function createCharge(
 
 /** With capture_method automatic_async the balance transaction follows a moment later, as charge.updated. */
 export function settleCharge(world: World, charge: Charge, announce: boolean): void {
-  if (charge.balance_transaction !== null || !charge.paid) return;
-  const { amount, currency, id, description } = charge;
+  if (charge.balance_transaction !== null || !charge.paid || !charge.captured) return;
+  const { amount_captured: amount, currency, id, description } = charge;
   const transaction = createBalanceTransaction(world, {
     amount,
     currency,

@@ -8,6 +8,7 @@ import type { World } from '../world.ts';
 import { settleCharge } from './charges.ts';
 import { cancelIntent, createIntent } from './intents.ts';
 import { confirmIntent } from './payments.ts';
+import { confirmSetup } from './setup.ts';
 import { createSubscription } from './subscription-create.ts';
 import type { NewItem } from './subscription-object.ts';
 
@@ -66,7 +67,8 @@ export function completeSession(
     refuseCard(world, session, order, customer, method, outcome);
     return session;
   }
-  if (session.mode === 'subscription' && customer !== null)
+  if (session.mode === 'setup') keepCard(world, session, customer, method);
+  else if (session.mode === 'subscription' && customer !== null)
     subscribe(world, session, order, customer, method);
   else {
     const settlesAfter = payer.settlesAfter ?? DELAYED_DAYS * DAY;
@@ -128,6 +130,21 @@ function pageIntent(
   return intent;
 }
 
+/** mode=setup: nothing is paid; the card is there for later. */
+function keepCard(
+  world: World,
+  session: CheckoutSession,
+  customer: Customer | null,
+  method: PaymentMethod,
+): void {
+  const intent = world.state.setupIntents.get(session.setup_intent ?? '');
+  if (intent === undefined) return;
+  intent.customer = customer?.id ?? null;
+  confirmSetup(world, intent, { method: method.id });
+  Object.assign(session, { status: 'complete', url: null } satisfies Partial<CheckoutSession>);
+  world.emit('checkout.session.completed', session);
+}
+
 function refuseCard(
   world: World,
   session: CheckoutSession,
@@ -136,6 +153,7 @@ function refuseCard(
   method: PaymentMethod,
   outcome: 'card_declined' | 'insufficient_funds' | 'requires_action',
 ): void {
+  if (session.mode === 'setup') return;
   const intent = pageIntent(world, session, order, customer, method);
   confirmIntent(world, intent, {
     method: method.id,

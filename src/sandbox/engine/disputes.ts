@@ -115,3 +115,40 @@ export function closeDispute(world: World, dispute: Dispute, status: 'won' | 'lo
   if (!inquiry && status === 'won')
     moveFunds(world, dispute, dispute.amount, 'charge.dispute.funds_reinstated');
 }
+
+/** Evidence may be kept for later or sent to the bank, once (https://docs.stripe.com/disputes/api). */
+export function submitEvidence(
+  world: World,
+  dispute: Dispute,
+  evidence: Record<string, string | null>,
+  submit: boolean,
+): void {
+  if (
+    dispute.evidence_details.submission_count > 0 ||
+    ['won', 'lost', 'warning_closed'].includes(dispute.status)
+  )
+    throw invalid('This dispute can no longer be updated: its evidence has been submitted or it is closed.', {
+      param: 'evidence',
+    });
+  const unknown = Object.keys(evidence).find((key) => !(key in dispute.evidence));
+  if (unknown !== undefined)
+    throw invalid(`Received unknown parameter: evidence[${unknown}]`, {
+      code: 'parameter_unknown',
+      param: `evidence[${unknown}]`,
+    });
+  const next = { ...dispute.evidence, ...evidence };
+  const inquiry = dispute.status.startsWith('warning_');
+  world.update('charge.dispute.updated', dispute, {
+    evidence: next,
+    evidence_details: {
+      ...dispute.evidence_details,
+      has_evidence: Object.values(next).some((value) => typeof value === 'string' && value !== ''),
+      submission_count: submit ? 1 : 0,
+    },
+    ...(submit ? { status: inquiry ? ('warning_under_review' as const) : ('under_review' as const) } : {}),
+  });
+  // In test mode the words themselves decide (https://docs.stripe.com/testing#evidence).
+  if (!submit) return;
+  if (next.uncategorized_text === 'winning_evidence') closeDispute(world, dispute, 'won');
+  if (next.uncategorized_text === 'losing_evidence') closeDispute(world, dispute, 'lost');
+}

@@ -121,8 +121,13 @@ export function createIntent(world: World, request: IntentRequest): PaymentInten
   return intent;
 }
 
-export function cancelIntent(world: World, intent: PaymentIntent, reason: string): void {
+export function cancelIntent(
+  world: World,
+  intent: PaymentIntent,
+  reason: PaymentIntent['cancellation_reason'],
+): void {
   if (intent.status === 'succeeded' || intent.status === 'canceled') return;
+  letGo(world, intent);
   Object.assign(intent, {
     status: 'canceled',
     canceled_at: world.now(),
@@ -130,4 +135,12 @@ export function cancelIntent(world: World, intent: PaymentIntent, reason: string
     next_action: null,
   });
   world.emit('payment_intent.canceled', intent);
+}
+
+/** A held amount that is not captured goes back to the card. */
+function letGo(world: World, intent: PaymentIntent): void {
+  const charge = world.state.charges.get(intent.latest_charge ?? '');
+  if (intent.status !== 'requires_capture' || charge === undefined) return;
+  intent.amount_capturable = 0;
+  world.update('charge.refunded', charge, { amount_refunded: charge.amount, refunded: true });
 }

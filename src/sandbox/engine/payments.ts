@@ -1,7 +1,7 @@
-import { StripeError } from '../errors.ts';
+import { invalid, StripeError } from '../errors.ts';
 import { findPaymentMethod } from '../resources/payment-methods.ts';
 import type { PaymentOutcome } from '../state.ts';
-import type { PaymentIntent, PaymentMethod } from '../wire.ts';
+import type { Charge, PaymentIntent, PaymentMethod } from '../wire.ts';
 import type { World } from '../world.ts';
 import { createCharge, settleCharge } from './charges.ts';
 import { openDispute } from './disputes.ts';
@@ -52,9 +52,13 @@ export function confirmIntent(
     failIntent(world, intent, outcome, charge.id);
     return outcome;
   }
+  intent.last_payment_error = null;
+  if (intent.capture_method === 'manual') {
+    authorize(world, intent, charge);
+    return outcome;
+  }
   intent.status = 'succeeded';
   intent.amount_received = intent.amount;
-  intent.last_payment_error = null;
   if (intent.capture_method === 'automatic_async')
     world.scheduler.plan('charge_settles', world.now() + 1, charge.id);
   else settleCharge(world, charge, false);
@@ -63,6 +67,42 @@ export function confirmIntent(
   const dispute = world.state.cardBehaviours.get(method.id)?.dispute;
   if (dispute !== undefined) openDispute(world, charge, { inquiry: dispute === 'inquiry' });
   return outcome;
+}
+
+/** The money is held on the card until it is captured or let go. */
+function authorize(world: World, intent: PaymentIntent, charge: Charge): void {
+  Object.assign(charge, { amount_captured: 0, captured: false } satisfies Partial<Charge>);
+  Object.assign(intent, {
+    amount_capturable: intent.amount,
+    status: 'requires_capture',
+  } satisfies Partial<PaymentIntent>);
+  world.emit('charge.succeeded', charge);
+  world.emit('payment_intent.amount_capturable_updated', intent);
+}
+
+/** Takes what was held, or a part of it; the rest goes back. */
+export function captureIntent(world: World, intent: PaymentIntent, wanted: number | undefined): void {
+  const charge = world.state.charges.get(intent.latest_charge ?? '');
+  if (intent.status !== 'requires_capture' || charge === undefined)
+    throw invalid(
+      `This PaymentIntent could not be captured because it has a status of ${intent.status}. Only a PaymentIntent with one of the following statuses may be captured: requires_capture.`,
+      { code: 'payment_intent_unexpected_state', payment_intent: structuredClone(intent) },
+    );
+  const amount = wanted ?? intent.amount_capturable;
+  if (amount > intent.amount_capturable)
+    throw invalid(
+      `The amount_to_capture (${amount}) is greater than the amount that can be captured (${intent.amount_capturable}).`,
+      { code: 'amount_too_large', param: 'amount_to_capture' },
+    );
+  Object.assign(intent, { amount_capturable: 0, amount_received: amount, status: 'succeeded' });
+  Object.assign(charge, {
+    amount_captured: amount,
+    amount_refunded: charge.amount - amount,
+    captured: true,
+  } satisfies Partial<Charge>);
+  settleCharge(world, charge, false);
+  world.emit('charge.captured', charge);
+  world.emit('payment_intent.succeeded', intent);
 }
 
 function failWithoutMethod(world: World, intent: PaymentIntent): 'no_method' {
@@ -89,18 +129,18 @@ function askForAuthentication(world: World, intent: PaymentIntent, returnUrl: st
 }
 
 function failIntent(world: World, intent: PaymentIntent, outcome: PaymentOutcome, chargeId: string): void {
-  const { code, declineCode, message } = declineOf(outcome);
+  const { code, declineCode, message, advice, networkCode } = declineOf(outcome);
   const method = world.state.paymentMethods.get(intent.payment_method ?? '');
   intent.status = 'requires_payment_method';
   intent.payment_method = null;
   intent.last_payment_error = {
-    advice_code: 'try_again_later',
+    advice_code: advice,
     charge: chargeId,
     code: code as NonNullable<NonNullable<PaymentIntent['last_payment_error']>['code']>,
     ...(declineCode === undefined ? {} : { decline_code: declineCode }),
     doc_url: `https://stripe.com/docs/error-codes/${code.replaceAll('_', '-')}`,
     message,
-    network_decline_code: '01',
+    network_decline_code: networkCode,
     type: 'card_error',
   };
   if (method !== undefined)
@@ -130,13 +170,13 @@ export function cardError(intent: PaymentIntent | null, outcome: PaymentOutcome 
       'This customer has no attached payment source or default payment method. Please consider adding a default payment method. For more information, visit https://stripe.com/docs/billing/subscriptions/payment-methods-setting#payment-method-priority.',
       { code: 'resource_missing' },
     );
-  const { code, declineCode, message } = declineOf(outcome);
+  const { code, declineCode, message, advice, networkCode } = declineOf(outcome);
   return new StripeError(402, 'card_error', message, {
     ...(intent?.latest_charge == null ? {} : { charge: intent.latest_charge }),
-    advice_code: 'try_again_later',
+    advice_code: advice,
     code,
     ...(declineCode === undefined ? {} : { decline_code: declineCode }),
-    network_decline_code: '01',
+    network_decline_code: networkCode,
     ...(intent === null ? {} : { payment_intent: structuredClone(intent) }),
   });
 }

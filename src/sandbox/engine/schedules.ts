@@ -166,25 +166,18 @@ export function visitSchedule(world: World, schedule: SubscriptionSchedule): voi
   planPhase(world, schedule);
 }
 
+/** Its last phase is over: the subscription ends with it or goes on alone. */
 function finish(world: World, schedule: SubscriptionSchedule): void {
   const subscription = world.state.subscriptions.get(schedule.subscription ?? '');
-  if (schedule.end_behavior === 'cancel') {
-    Object.assign(schedule, { status: 'completed', completed_at: world.now(), current_phase: null });
-    if (subscription !== undefined && subscription.ended_at === null)
-      endSubscription(world, subscription, null);
-    world.emit('subscription_schedule.completed', schedule);
-    return;
-  }
-  // Running out is completion as well as release, of which the CLI's trigger wants the former (stripe.md E1).
-  schedule.completed_at = world.now();
+  Object.assign(schedule, { status: 'completed', completed_at: world.now(), current_phase: null });
+  if (schedule.end_behavior !== 'cancel') detach(world, schedule, subscription);
+  else if (subscription !== undefined && subscription.ended_at === null)
+    endSubscription(world, subscription, null);
   world.emit('subscription_schedule.completed', schedule);
-  releaseSchedule(world, schedule);
 }
 
-export function releaseSchedule(world: World, schedule: SubscriptionSchedule): void {
-  const subscription = world.state.subscriptions.get(schedule.subscription ?? '');
+function detach(world: World, schedule: SubscriptionSchedule, subscription: Subscription | undefined): void {
   Object.assign(schedule, {
-    status: 'released',
     current_phase: null,
     released_at: world.now(),
     released_subscription: schedule.subscription,
@@ -192,6 +185,11 @@ export function releaseSchedule(world: World, schedule: SubscriptionSchedule): v
   } satisfies Partial<SubscriptionSchedule>);
   if (subscription !== undefined)
     world.update('customer.subscription.updated', subscription, { schedule: null });
+}
+
+export function releaseSchedule(world: World, schedule: SubscriptionSchedule): void {
+  schedule.status = 'released';
+  detach(world, schedule, world.state.subscriptions.get(schedule.subscription ?? ''));
   world.emit('subscription_schedule.released', schedule);
 }
 
@@ -205,4 +203,6 @@ export function cancelSchedule(
   Object.assign(schedule, { status: 'canceled', canceled_at: world.now(), current_phase: null });
   if (subscription !== undefined && subscription.ended_at === null) endNow(subscription);
   world.emit('subscription_schedule.canceled', schedule);
+  // The CLI's way to provoke an abort is to cancel a schedule before its start (stripe.md E1).
+  if (subscription === undefined) world.emit('subscription_schedule.aborted', schedule);
 }

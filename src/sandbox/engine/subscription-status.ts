@@ -40,7 +40,8 @@ function applyHeldChange(world: World, subscription: Subscription, held: HeldCha
 export function subscriptionUnpaid(world: World, invoice: Invoice): void {
   const subscription = subscriptionOf(world, invoice);
   if (subscription === undefined || subscription.ended_at !== null) return;
-  if (invoice.billing_reason === 'subscription_create') return;
+  if (invoice.billing_reason === 'subscription_create' && subscription.status === 'incomplete') return;
+  if (subscription.status === 'paused') return;
   if (world.state.heldChanges.get(subscription.id)?.invoice === invoice.id) return;
   if (invoice.next_payment_attempt !== null) {
     if (subscription.status === 'active' || subscription.status === 'trialing')

@@ -70,6 +70,9 @@ interface Decline {
   declineCode?: string;
   message: string;
   sellerMessage: string;
+  /** What to do about it, and the network's own code (https://docs.stripe.com/declines/codes#advice-codes). */
+  advice: 'confirm_card_data' | 'do_not_try_again' | 'try_again_later';
+  networkCode: string;
 }
 
 const DECLINES: Partial<Record<PaymentOutcome, Decline>> = {
@@ -78,33 +81,45 @@ const DECLINES: Partial<Record<PaymentOutcome, Decline>> = {
     declineCode: 'insufficient_funds',
     message: 'Your card has insufficient funds.',
     sellerMessage: 'The bank returned the decline code `insufficient_funds`.',
+    advice: 'try_again_later',
+    networkCode: '51',
   },
   lost_card: {
     code: 'card_declined',
     declineCode: 'lost_card',
     message: 'Your card was declined.',
     sellerMessage: 'The bank returned the decline code `lost_card`.',
+    advice: 'do_not_try_again',
+    networkCode: '41',
   },
   stolen_card: {
     code: 'card_declined',
     declineCode: 'stolen_card',
     message: 'Your card was declined.',
     sellerMessage: 'The bank returned the decline code `stolen_card`.',
+    advice: 'do_not_try_again',
+    networkCode: '43',
   },
   expired_card: {
     code: 'expired_card',
     message: 'Your card has expired.',
     sellerMessage: 'The bank returned the decline code `expired_card`.',
+    advice: 'confirm_card_data',
+    networkCode: '54',
   },
   incorrect_cvc: {
     code: 'incorrect_cvc',
     message: "Your card's security code is incorrect.",
     sellerMessage: 'The bank returned the decline code `incorrect_cvc`.',
+    advice: 'confirm_card_data',
+    networkCode: '82',
   },
   processing_error: {
     code: 'processing_error',
     message: 'An error occurred while processing your card. Try again in a little bit.',
     sellerMessage: 'The bank returned the decline code `processing_error`.',
+    advice: 'try_again_later',
+    networkCode: '96',
   },
 };
 
@@ -116,6 +131,8 @@ export function declineOf(outcome: PaymentOutcome): Decline {
       declineCode: 'generic_decline',
       message: 'Your card was declined.',
       sellerMessage: 'The bank did not return any further details with this decline.',
+      advice: 'try_again_later',
+      networkCode: '01',
     }
   );
 }

@@ -1,5 +1,6 @@
 import { paymentPageRoutes } from '../cli/payment-pages.ts';
 import { cliSessionRoutes } from '../cli/sessions.ts';
+import { customerBalanceRoutes } from '../resources/balance-transactions.ts';
 import { chargeRoutes } from '../resources/charges.ts';
 import { checkoutSessionRoutes } from '../resources/checkout-sessions.ts';
 import { couponRoutes } from '../resources/coupons.ts';
@@ -28,6 +29,7 @@ import type { Route } from './route.ts';
 
 const ROUTES: readonly Route[] = [
   ...customerRoutes,
+  ...customerBalanceRoutes,
   ...paymentMethodRoutes,
   ...productRoutes,
   ...priceRoutes,

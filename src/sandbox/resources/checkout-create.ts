@@ -1,5 +1,6 @@
 import { DAY, HOUR } from '../calendar.ts';
 import { couponAmount } from '../engine/discounts.ts';
+import { createSetupIntent } from '../engine/setup.ts';
 import { invalid } from '../errors.ts';
 import { mergeMetadata } from '../http/params.ts';
 import { refuseRemoved } from '../http/route.ts';
@@ -7,12 +8,12 @@ import { newId } from '../ids.ts';
 import type { CheckoutLineItem, CheckoutSession, Price } from '../wire.ts';
 import type { World } from '../world.ts';
 import type { CreateParams } from './checkout-params.ts';
-import { findCoupon } from './coupons.ts';
 import { findCustomer } from './customer-object.ts';
 import { createPrice, findPrice } from './price-object.ts';
 import { createProduct } from './products.ts';
+import { redemptionsOf } from './subscription-params.ts';
 
-function priceOf(world: World, item: CreateParams['line_items'][number], index: number): Price {
+function priceOf(world: World, item: NonNullable<CreateParams['line_items']>[number], index: number): Price {
   const { price: id, price_data: data } = item;
   if (id !== undefined) return findPrice(world, id, `line_items[${index}][price]`);
   if (data === undefined)
@@ -24,7 +25,7 @@ function priceOf(world: World, item: CreateParams['line_items'][number], index: 
 }
 
 function lineItems(world: World, params: CreateParams): CheckoutLineItem[] {
-  return params.line_items.map((item, index) => {
+  return (params.line_items ?? []).map((item, index) => {
     const price = priceOf(world, item, index);
     const quantity = item.quantity ?? 1;
     const amount = (price.unit_amount ?? 0) * quantity;
@@ -47,8 +48,10 @@ function lineItems(world: World, params: CreateParams): CheckoutLineItem[] {
 
 function checkMode(params: CreateParams, items: readonly CheckoutLineItem[], version: string | null): void {
   const recurring = items.some((item) => item.price?.recurring != null);
-  if (params.mode === 'setup')
-    throw invalid('This sandbox does not offer mode=setup yet.', { param: 'mode' });
+  if (params.mode === 'setup' && items.length > 0)
+    throw invalid('You can not pass `line_items` in `setup` mode.', { param: 'line_items' });
+  if (params.mode !== 'setup' && items.length === 0)
+    throw invalid('Missing required param: line_items.', { code: 'parameter_missing', param: 'line_items' });
   if (params.mode === 'payment' && recurring)
     throw invalid(
       'You specified `payment` mode but passed a recurring price. Either switch to `subscription` mode or use only one-time prices.',
@@ -64,6 +67,8 @@ function checkMode(params: CreateParams, items: readonly CheckoutLineItem[], ver
     throw invalid('You can not pass `payment_intent_data` in `subscription` mode.', {
       param: 'payment_intent_data',
     });
+  if (params.allow_promotion_codes === true && params.discounts !== undefined)
+    throw invalid('You may only specify one of these parameters: allow_promotion_codes, discounts.');
   if (params.customer !== undefined && params.customer_email !== undefined)
     throw invalid('You may only specify one of these parameters: customer, customer_email.');
   const hosted = params.ui_mode === undefined || params.ui_mode === 'hosted_page';
@@ -88,14 +93,24 @@ function expiry(world: World, given: number | undefined): number {
   return given;
 }
 
+/** A session that only keeps a card has its intent from the start. */
+function setupIntentFor(world: World, params: CreateParams): string | null {
+  if (params.mode !== 'setup') return null;
+  return createSetupIntent(world, {
+    customer: params.customer ?? null,
+    metadata: mergeMetadata(null, params.setup_intent_data?.metadata),
+    types: params.allowed_payment_method_types ?? ['card'],
+  }).id;
+}
+
 /** The parts that depend on what is sold to whom. */
 function saleFields(world: World, params: CreateParams, items: readonly CheckoutLineItem[]) {
   const subtotal = items.reduce((sum, item) => sum + item.amount_subtotal, 0);
-  const coupon = params.discounts?.[0]?.coupon;
-  const off =
-    coupon === undefined ? 0 : couponAmount(findCoupon(world, coupon, 'discounts[0][coupon]'), subtotal);
+  const [redemption] = redemptionsOf(world, params.discounts, params.customer ?? null);
+  const off = redemption === undefined ? 0 : couponAmount(redemption.coupon, subtotal);
   const trial = params.subscription_data?.trial_period_days ?? params.subscription_data?.trial_end;
   const free = trial !== undefined;
+  const setup = params.mode === 'setup';
   const customer = params.customer === undefined ? null : findCustomer(world, params.customer, 'customer');
   const details = {
     address: null,
@@ -108,17 +123,22 @@ function saleFields(world: World, params: CreateParams, items: readonly Checkout
   };
   const email = customer?.email ?? params.customer_email;
   return {
-    amount_subtotal: free ? 0 : subtotal,
-    amount_total: free ? 0 : subtotal - off,
-    currency: items[0]?.currency ?? params.currency ?? 'usd',
+    amount_subtotal: setup ? null : free ? 0 : subtotal,
+    amount_total: setup ? null : free ? 0 : subtotal - off,
+    currency: items[0]?.currency ?? params.currency ?? (params.mode === 'setup' ? null : 'usd'),
     customer: customer?.id ?? null,
     customer_creation:
       params.mode === 'payment' && customer === null ? (params.customer_creation ?? 'if_required') : null,
     customer_details: email == null ? null : { ...details, email },
     customer_email: params.customer_email ?? null,
-    discounts: coupon === undefined ? [] : [{ coupon, promotion_code: null }],
-    payment_status: 'unpaid',
-    total_details: { amount_discount: off, amount_shipping: 0, amount_tax: 0 },
+    discounts:
+      redemption === undefined
+        ? []
+        : redemption.promotionCode === null
+          ? [{ coupon: redemption.coupon.id, promotion_code: null }]
+          : [{ coupon: null, promotion_code: redemption.promotionCode }],
+    payment_status: setup ? 'no_payment_required' : 'unpaid',
+    total_details: setup ? null : { amount_discount: off, amount_shipping: 0, amount_tax: 0 },
   } satisfies Partial<CheckoutSession>;
 }
 
@@ -155,7 +175,6 @@ const UNUSED = {
     payment_method_remove: 'disabled',
     payment_method_save: null,
   },
-  setup_intent: null,
   shipping_address_collection: null,
   shipping_cost: null,
   shipping_options: [],
@@ -203,6 +222,7 @@ export function createSession(world: World, params: CreateParams, version: strin
     payment_method_collection:
       params.mode === 'subscription' ? (params.payment_method_collection ?? 'always') : 'if_required',
     payment_method_types: params.allowed_payment_method_types ?? ['card'],
+    setup_intent: setupIntentFor(world, params),
     status: 'open',
     submit_type: params.submit_type ?? null,
     subscription: null,
@@ -212,6 +232,12 @@ export function createSession(world: World, params: CreateParams, version: strin
   } satisfies CheckoutSession;
   store(world, session, params, items);
   return session;
+}
+
+function redeemedCoupon(world: World, session: CheckoutSession): string | null {
+  const [discount] = session.discounts ?? [];
+  const code = world.state.promotionCodes.get(discount?.promotion_code ?? '');
+  return discount?.coupon ?? code?.promotion.coupon ?? null;
 }
 
 function store(
@@ -239,7 +265,7 @@ function store(
       description: payment?.description ?? null,
       saveCard: payment?.setup_future_usage !== undefined,
     },
-    coupon: params.discounts?.[0]?.coupon ?? null,
+    coupon: redeemedCoupon(world, session),
   });
   world.scheduler.plan('session_expires', session.expires_at, session.id);
 }

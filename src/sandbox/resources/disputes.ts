@@ -1,8 +1,19 @@
 import { z } from 'zod';
-import { closeDispute } from '../engine/disputes.ts';
+import { closeDispute, submitEvidence } from '../engine/disputes.ts';
 import { missing } from '../errors.ts';
 import { page } from '../http/lists.ts';
-import { inRange, mergeMetadata, metadata, noParams, pageParams, text, timeRange } from '../http/params.ts';
+import {
+  cosmetic,
+  flag,
+  inRange,
+  mergeMetadata,
+  metadata,
+  noParams,
+  pageParams,
+  text,
+  timeRange,
+  unset,
+} from '../http/params.ts';
 import { type Route, route } from '../http/route.ts';
 import type { Dispute } from '../wire.ts';
 import type { World } from '../world.ts';
@@ -12,6 +23,14 @@ const listParams = z.strictObject({
   charge: text.optional(),
   created: timeRange.optional(),
   payment_intent: text.optional(),
+});
+
+/** Every kind of evidence is a text or a file's id; what is not known is refused by the engine. */
+const updateParams = z.strictObject({
+  evidence: z.record(text, z.union([unset, z.string().max(150_000)])).optional(),
+  intended_submission_method: cosmetic,
+  metadata: metadata.optional(),
+  submit: flag.optional(),
 });
 
 export function findDispute(world: World, id: string): Dispute {
@@ -33,18 +52,16 @@ export const disputeRoutes: Route[] = [
     ),
   ),
   route('GET', '/disputes/:id', noParams, ({ world, id }) => findDispute(world, id)),
-  route(
-    'POST',
-    '/disputes/:id',
-    z.strictObject({ metadata: metadata.optional() }),
-    ({ world, params, id }) => {
-      const dispute = findDispute(world, id);
-      world.update('charge.dispute.updated', dispute, {
-        metadata: mergeMetadata(dispute.metadata, params.metadata),
-      });
-      return dispute;
-    },
-  ),
+  route('POST', '/disputes/:id', updateParams, ({ world, params, id }) => {
+    const dispute = findDispute(world, id);
+    const { evidence, submit = true } = params;
+    if (evidence !== undefined || params.submit !== undefined)
+      submitEvidence(world, dispute, evidence ?? {}, submit);
+    world.update('charge.dispute.updated', dispute, {
+      metadata: mergeMetadata(dispute.metadata, params.metadata),
+    });
+    return dispute;
+  }),
   // The merchant closing a dispute concedes it.
   route('POST', '/disputes/:id/close', noParams, ({ world, id }) => {
     const dispute = findDispute(world, id);

@@ -1,14 +1,16 @@
 import { z } from 'zod';
 import { previousAttributes } from '../diff.ts';
-import { createRefund } from '../engine/refunds.ts';
+import { createRefund, failRefund } from '../engine/refunds.ts';
 import { invalid, missing } from '../errors.ts';
 import { page } from '../http/lists.ts';
 import {
+  cosmetic,
   inRange,
   integer,
   mergeMetadata,
   metadata,
   noParams,
+  notModelled,
   pageParams,
   text,
   timeRange,
@@ -21,6 +23,12 @@ import { findIntent } from './payment-intents.ts';
 
 const createParams = z.strictObject({
   amount: integer.optional(),
+  currency: notModelled,
+  customer: notModelled,
+  instructions_email: cosmetic,
+  origin: notModelled,
+  refund_application_fee: notModelled,
+  reverse_transfer: notModelled,
   charge: text.optional(),
   metadata: metadata.optional(),
   payment_intent: text.optional(),
@@ -87,4 +95,11 @@ export const refundRoutes: Route[] = [
       return refund;
     },
   ),
+  route('POST', '/refunds/:id/cancel', noParams, ({ world, id }) => {
+    const refund = findRefund(world, id);
+    if (refund.status !== 'pending' && refund.status !== 'requires_action')
+      throw invalid(`Refund ${id} cannot be canceled because it has a status of ${refund.status}.`);
+    failRefund(world, findCharge(world, refund.charge ?? ''), refund, 'canceled');
+    return refund;
+  }),
 ];
