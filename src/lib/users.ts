@@ -2,14 +2,20 @@
 import type { Context } from '../context.ts';
 import { enterFreePlan, enterManualPlan } from '../domain/allowance.ts';
 import { compareBurnOrder } from '../domain/burn.ts';
-import type { Grant, UserState } from '../domain/model.ts';
+import type { UserState } from '../domain/model.ts';
 import { creditsOf, FREE_PLAN } from '../domain/plans.ts';
 import { invalidField, notFound } from '../errors.ts';
 import { inAccount, withAccount } from '../store/account.ts';
-import { listOpenGrants } from '../store/grants.ts';
 import { listSubscriptions } from '../store/subscriptions.ts';
 import { inTransaction } from '../store/transaction.ts';
-import { findProfile, findUser, insertUser, saveProfile } from '../store/users.ts';
+import {
+  findProfile,
+  findUser,
+  findUserWithGrants,
+  insertUser,
+  type OpenGrant,
+  saveProfile,
+} from '../store/users.ts';
 import { MAX_PERIOD_DAYS, requireInteger, requireUserId } from './limits.ts';
 import { accountOptions } from './requests.ts';
 
@@ -91,8 +97,8 @@ export interface ServiceUsage extends UsageData {
 }
 
 export async function readUsage(context: Context, userId: string): Promise<ServiceUsage> {
-  const user = await userNow(context, userId);
-  const grants = (await listOpenGrants(context.pool, userId)).sort(compareBurnOrder);
+  const { user, grants: unordered } = await userWithGrants(context, userId);
+  const grants = unordered.sort(compareBurnOrder);
   return {
     ...usageData(user, grants),
     heldTokens: user.heldTokens,
@@ -107,7 +113,15 @@ export async function readUsage(context: Context, userId: string): Promise<Servi
   };
 }
 
-function usageData(user: UserState, grants: readonly Grant[]): UsageData {
+async function userWithGrants(context: Context, userId: string) {
+  const found = await findUserWithGrants(context.pool, userId);
+  if (!found) throw notFound('user');
+  if (found.user.nextDueAt > context.clock.now()) return found;
+  await userNow(context, userId);
+  return (await findUserWithGrants(context.pool, userId)) ?? found;
+}
+
+function usageData(user: UserState, grants: readonly OpenGrant[]): UsageData {
   return {
     credits: creditsOf(user.availableTokens),
     totalTokens: grants.reduce((total, grant) => total + grant.amountTokens, 0),

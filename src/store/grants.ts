@@ -13,14 +13,6 @@ const WITH_BALANCE = GRANT_SELECT.replace(
         else remaining_tokens end as "remainingTokens"`,
 );
 
-export async function listOpenGrants(db: Queryable, userId: string): Promise<Grant[]> {
-  const { rows } = await db.query<Grant>(
-    `select ${WITH_BALANCE} from credit_grants where bucket = $1 and user_id = $2 and closed_at is null`,
-    [bucketOf(userId), userId],
-  );
-  return rows;
-}
-
 /** Newest first, from below `before` (a grant id). */
 export async function listGrants(
   db: Queryable,

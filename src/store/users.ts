@@ -1,4 +1,5 @@
 /** Users and their profiles. Balances change in store/account.ts only. */
+import { z } from 'zod';
 import type { UserState } from '../domain/model.ts';
 import { periodAt } from '../domain/period.ts';
 import { USER_SELECT, type UserRow } from './account-rows.ts';
@@ -16,6 +17,40 @@ export async function findUser(db: Queryable, userId: string): Promise<UserState
     userId,
   ]);
   return rows[0];
+}
+
+const openGrantsSchema = z.array(
+  z.object({
+    id: z.string(),
+    source: z.enum(['allowance', 'bonus', 'adjustment', 'top_up']),
+    priority: z.int(),
+    amountTokens: z.int(),
+    remainingTokens: z.int(),
+    effectiveAt: z.iso.datetime({ offset: true }).transform((text) => new Date(text)),
+    expiresAt: z.iso
+      .datetime({ offset: true })
+      .transform((text) => new Date(text))
+      .nullable(),
+  }),
+);
+export type OpenGrant = z.infer<typeof openGrantsSchema>[number];
+
+/** A user with the open grants, in one statement: two would show a balance and a sum of different moments. */
+export async function findUserWithGrants(
+  db: Queryable,
+  userId: string,
+): Promise<{ user: UserState; grants: OpenGrant[] } | undefined> {
+  const { rows } = await db.query<UserRow & { grants: unknown }>(
+    `select ${USER_SELECT}, (
+       select coalesce(jsonb_agg(jsonb_build_object('id', g.id, 'source', g.source, 'priority', g.priority,
+         'amountTokens', g.amount_tokens, 'effectiveAt', g.effective_at, 'expiresAt', g.expires_at, 'remainingTokens',
+         case when g.id = u.head_grant_id then u.head_remaining_tokens else g.remaining_tokens end)), '[]')
+       from credit_grants g where g.bucket = u.bucket and g.user_id = u.id and g.closed_at is null) as grants
+     from users u where bucket = $1 and id = $2`,
+    [bucketOf(userId), userId],
+  );
+  const row = rows[0];
+  return row && { user: row, grants: openGrantsSchema.parse(row.grants) };
 }
 
 /**

@@ -63,6 +63,30 @@ describe('200 parallel consumes on a balance of 100 credits', () => {
   });
 });
 
+describe('a reader beside 100 consumes', () => {
+  it('never sees a balance that is not the sum of its grants', async () => {
+    for (let n = 0; n < 5; n++) {
+      const bonus = { userId, tokens: 40_000, source: 'bonus' as const, reason: 'many grants' };
+      await grantCredits(library.context, bonus, request(`grant-${n}`));
+    }
+    let isRunning = true;
+    const consumes = Promise.all(
+      Array.from({ length: 100 }, (_, n) => consume(library.context, { userId }, request(`beside-${n}`))),
+    ).finally(() => {
+      isRunning = false;
+    });
+    let reads = 0;
+    while (isRunning) {
+      const { availableTokens, totalTokensUsed, balances } = await readUsage(library.context, userId);
+      expect(balances.reduce((sum, { remainingTokens }) => sum + remainingTokens, 0)).toBe(availableTokens);
+      expect(availableTokens + totalTokensUsed).toBe(210_000);
+      reads++;
+    }
+    await consumes;
+    expect(reads).toBeGreaterThan(5);
+  });
+});
+
 describe('50 parallel requests with one key', () => {
   it('take one effect and get 50 equal answers', async () => {
     const answers = await Promise.all(
