@@ -1,17 +1,14 @@
 import { DAY } from '../calendar.ts';
 import type { Invoice } from '../wire.ts';
 import type { World } from '../world.ts';
-import { subscriptionOf } from './invoice-object.ts';
 
 /**
- * An unpaid first invoice is not retried but expires with its incomplete subscription after 23 hours
+ * Only renewals and updates are retried: an unpaid first invoice expires with its subscription after 23 hours
  * (https://docs.stripe.com/billing/subscriptions/overview#payment-window), a manual one waits for the operator.
  */
 export function planNextAttempt(world: World, invoice: Invoice): void {
-  const { billing_reason: reason } = invoice;
-  const subscription = subscriptionOf(world, invoice);
-  const started = reason === 'subscription_create' && subscription?.status !== 'incomplete';
-  const retried = started || reason === 'subscription_cycle' || reason === 'subscription_update';
+  const retried =
+    invoice.billing_reason === 'subscription_cycle' || invoice.billing_reason === 'subscription_update';
   const { retryDays } = world.state.billing;
   const day = retryDays[invoice.attempt_count - 1];
   if (!retried || day === undefined || isHeldChange(world, invoice)) {

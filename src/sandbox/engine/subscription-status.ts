@@ -40,8 +40,12 @@ function applyHeldChange(world: World, subscription: Subscription, held: HeldCha
 export function subscriptionUnpaid(world: World, invoice: Invoice): void {
   const subscription = subscriptionOf(world, invoice);
   if (subscription === undefined || subscription.ended_at !== null) return;
-  if (invoice.billing_reason === 'subscription_create' && subscription.status === 'incomplete') return;
-  if (subscription.status === 'paused') return;
+  if (subscription.status === 'incomplete' || subscription.status === 'paused') return;
+  // A schedule's first invoice is not retried: its subscription waits for somebody to pay.
+  if (invoice.billing_reason === 'subscription_create') {
+    world.update('customer.subscription.updated', subscription, { status: 'past_due' });
+    return;
+  }
   if (world.state.heldChanges.get(subscription.id)?.invoice === invoice.id) return;
   if (invoice.next_payment_attempt !== null) {
     if (subscription.status === 'active' || subscription.status === 'trialing')

@@ -1,7 +1,8 @@
 import { z } from 'zod';
 import type { Redemption } from '../engine/subscription-object.ts';
 import { invalid } from '../errors.ts';
-import { flag, integer, metadata, notModelled, positive, text, unset } from '../http/params.ts';
+import { flag, given, integer, metadata, notModelled, positive, text, unset } from '../http/params.ts';
+import { refuseRemoved } from '../http/route.ts';
 import type { Subscription } from '../wire.ts';
 import type { World } from '../world.ts';
 import { findCoupon } from './coupons.ts';
@@ -126,3 +127,38 @@ export function withInvoiceSettings(
 }
 
 export const resumesAt = z.union([unset, integer]).optional();
+
+/** How single-item subscriptions were written until items, coupons until discounts (gone by basil). */
+export const legacyParams = {
+  coupon: text.optional(),
+  plan: text.optional(),
+  price: text.optional(),
+  promotion_code: text.optional(),
+  prorate: flag.optional(),
+  quantity: positive.optional(),
+};
+const LEGACY = ['coupon', 'plan', 'price', 'promotion_code', 'prorate', 'quantity'] as const;
+
+type Legacy = z.output<z.ZodObject<typeof legacyParams>>;
+type Modern = {
+  items?: { id?: string; price?: string; quantity?: number }[];
+  discounts?: { coupon?: string; promotion_code?: string }[];
+  proration_behavior?: 'create_prorations' | 'none';
+};
+
+/** The present way to say it; a caller of the pinned version is refused (stripe.md F2, lenient without a version). */
+export function modernized(params: Legacy, version: string | null, item: string | undefined): Modern {
+  for (const name of LEGACY) refuseRemoved(params, version, name);
+  const { coupon, plan, price = plan, promotion_code: code, prorate, quantity } = params;
+  return {
+    ...(price === undefined && quantity === undefined
+      ? {}
+      : { items: [given({ id: item, price, quantity })] }),
+    ...(coupon === undefined && code === undefined
+      ? {}
+      : { discounts: [given({ coupon: code === undefined ? coupon : undefined, promotion_code: code })] }),
+    ...(prorate === undefined
+      ? {}
+      : { proration_behavior: prorate ? ('create_prorations' as const) : ('none' as const) }),
+  };
+}

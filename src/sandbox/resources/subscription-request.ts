@@ -13,6 +13,7 @@ import {
   cancelAt,
   discountParams,
   invoiceSettings,
+  legacyParams,
   noAutomaticTax,
   paymentBehavior,
   paymentSettings,
@@ -23,6 +24,7 @@ import {
 } from './subscription-params.ts';
 
 export const createParams = z.strictObject({
+  ...legacyParams,
   ...unmodelledSubscription,
   add_invoice_items: addInvoiceItems.optional(),
   automatic_tax: noAutomaticTax.optional(),
@@ -41,7 +43,7 @@ export const createParams = z.strictObject({
   description: text.optional(),
   discounts: discountParams.optional(),
   invoice_settings: invoiceSettings.optional(),
-  items: z.array(z.strictObject(itemFields)).min(1).max(20),
+  items: z.array(z.strictObject(itemFields)).min(1).max(20).optional(),
   metadata: metadata.optional(),
   off_session: flag.optional(),
   payment_behavior: paymentBehavior.optional(),
@@ -56,6 +58,8 @@ export type CreateParams = z.output<typeof createParams>;
 
 function itemsOf(world: World, params: CreateParams): NewItem[] {
   const seen = new Set<string>();
+  if (params.items === undefined)
+    throw invalid('Missing required param: items.', { code: 'parameter_missing', param: 'items' });
   return params.items.map((item, index) => {
     const param = `items[${index}]`;
     const price = pricedBy(world, item, param);

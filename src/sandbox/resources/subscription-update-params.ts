@@ -6,6 +6,7 @@ import {
   cancelAt,
   discountParams,
   invoiceSettings,
+  legacyParams,
   noAutomaticTax,
   paymentBehavior,
   paymentSettings,
@@ -42,6 +43,7 @@ export const prorationParams = {
 };
 
 export const updateParams = z.strictObject({
+  ...legacyParams,
   ...prorationParams,
   ...unmodelledSubscription,
   add_invoice_items: addInvoiceItems.optional(),

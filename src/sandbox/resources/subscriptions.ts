@@ -8,7 +8,7 @@ import { type Route, route } from '../http/route.ts';
 import type { Subscription } from '../wire.ts';
 import type { World } from '../world.ts';
 import { cancelParams, cancelSubscription, updateSubscription } from './subscription-changes.ts';
-import { billingMode, prorationBehavior } from './subscription-params.ts';
+import { billingMode, modernized, prorationBehavior } from './subscription-params.ts';
 import { createParams, requestOf } from './subscription-request.ts';
 import { updateParams } from './subscription-update-params.ts';
 
@@ -75,12 +75,10 @@ function hasStatus(subscription: Subscription, wanted: string | undefined): bool
 }
 
 export const subscriptionRoutes: Route[] = [
-  route(
-    'POST',
-    '/subscriptions',
-    createParams,
-    ({ world, params }) => createSubscription(world, requestOf(world, params)).subscription,
-  ),
+  route('POST', '/subscriptions', createParams, ({ world, params, version }) => {
+    const modern = { ...params, ...modernized(params, version, undefined) };
+    return createSubscription(world, requestOf(world, modern)).subscription;
+  }),
   route('GET', '/subscriptions', listParams, ({ world, params, path }) =>
     page(
       world.state.subscriptions.values(),
@@ -95,7 +93,6 @@ export const subscriptionRoutes: Route[] = [
           ? params.customer !== undefined || one.test_clock === null
           : one.test_clock === params.test_clock) &&
         (params.collection_method === undefined || one.collection_method === params.collection_method) &&
-        (params.test_clock === undefined || one.test_clock === params.test_clock) &&
         (params.plan === undefined || one.items.data.some((item) => item.price.id === params.plan)) &&
         (params.price === undefined || one.items.data.some((item) => item.price.id === params.price)) &&
         one.items.data.some((item) => inRange(item.current_period_end, params.current_period_end)) &&
@@ -106,7 +103,11 @@ export const subscriptionRoutes: Route[] = [
   route('POST', '/subscriptions/:id', updateParams, ({ world, params, id, version }) => {
     if (typeof params.billing_cycle_anchor === 'string' && version?.endsWith('.endive') === true)
       throw invalid('Invalid object', { param: 'billing_cycle_anchor' });
-    return updateSubscription(world, findSubscription(world, id), params);
+    const subscription = findSubscription(world, id);
+    const { coupon, plan, price, promotion_code, prorate, quantity, ...rest } = params;
+    const legacy = { coupon, plan, price, promotion_code, prorate, quantity };
+    const modern = modernized(legacy, version, subscription.items.data[0]?.id);
+    return updateSubscription(world, subscription, { ...rest, ...modern });
   }),
   route('DELETE', '/subscriptions/:id', cancelParams, ({ world, params, id }) =>
     cancelSubscription(world, findSubscription(world, id), params),
