@@ -91,7 +91,9 @@ describe('the README', () => {
 
   it('names only commands that are there', () => {
     const { scripts } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { scripts: object };
-    const named = [...readme.matchAll(/(?:`|^|\$ )npm (?:run )?(?:--silent )?([a-z]+(?::[a-z]+)?)/gm)].map((match) => match[1]!);
+    const named = [...readme.matchAll(/(?:`|^|\$ )npm (?:run )?(?:--silent )?([a-z]+(?::[a-z]+)?)/gm)].map(
+      (match) => match[1]!,
+    );
     const builtin = ['ci'];
     expect(named.filter((name) => !(name in scripts) && !builtin.includes(name))).toEqual([]);
   });
