@@ -9,6 +9,13 @@ import { decodeForm } from './form.ts';
 import { readBody, send, sendJson } from './message.ts';
 
 const CONTROL = '/_sandbox';
+/** The pages have no scripts and load nothing; should markup ever slip in, it must not run either. */
+const PAGE_HEADERS = {
+  'Cache-Control': 'no-store',
+  'Content-Security-Policy':
+    "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'",
+  'Referrer-Policy': 'no-referrer',
+};
 
 async function handleControl(
   context: ControlContext,
@@ -32,18 +39,18 @@ async function handlePage(
   context: ControlContext,
   message: IncomingMessage,
   response: ServerResponse,
-  path: string,
+  { pathname: path, search }: URL,
 ) {
-  const form = message.method === 'POST' ? decodeForm(await readBody(message)) : {};
+  const fields = decodeForm(message.method === 'POST' ? await readBody(message) : search.slice(1));
   context.timeline.catchUp();
   const { world } = context;
   const method = message.method ?? 'GET';
   const clock = testClockOfRequest(world.state, path, ownerOfPage(world, path));
-  const answer = world.within(clock, () => pageAnswer(world, method, path, form));
+  const answer = world.within(clock, () => pageAnswer(world, method, path, fields));
   if (answer === undefined) return false;
   if (method === 'POST') world.touched();
   if ('redirect' in answer) send(response, 303, 'text/plain', '', { Location: answer.redirect });
-  else send(response, answer.status, 'text/html; charset=utf-8', answer.html);
+  else send(response, answer.status, 'text/html; charset=utf-8', answer.html, PAGE_HEADERS);
   return true;
 }
 
@@ -68,7 +75,7 @@ export function requestListener(api: ApiContext, controls: ControlContext) {
     const path = url.pathname;
     if (path === CONTROL || path.startsWith(`${CONTROL}/`))
       await handleControl(controls, message, response, path.slice(CONTROL.length));
-    else if (path.startsWith('/v1') || !(await handlePage(controls, message, response, path)))
+    else if (path.startsWith('/v1') || !(await handlePage(controls, message, response, url)))
       await handleApi(api, message, response, url);
   };
   return (message: IncomingMessage, response: ServerResponse): void => {

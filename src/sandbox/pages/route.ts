@@ -1,40 +1,90 @@
+import { StripeError } from '../errors.ts';
 import type { World } from '../world.ts';
-import { type PageAnswer, showCheckout, submitCheckout } from './checkout.ts';
-import { document, html } from './html.ts';
-import { authenticationPage, invoicePage } from './payment.ts';
+import { showCheckout, submitCheckout } from './checkout.ts';
+import { html, type PageAnswer, pageOf } from './html.ts';
+import { authenticationPage, invoicePage, receiptPage } from './payment.ts';
 import { showPortal, submitPortal } from './portal.ts';
 
-const NOT_FOUND: PageAnswer = {
-  status: 404,
-  html: document('Not found', html`<h1>There is nothing here</h1>`),
-};
+/** On GET the query, on POST the form. */
+type Fields = Record<string, unknown>;
+type Page = (world: World, id: string, posted: boolean, fields: Fields) => PageAnswer | undefined;
+
+const PAGES: readonly { pattern: RegExp; page: Page }[] = [
+  {
+    pattern: /^\/c\/pay\/([^/]+)$/,
+    page: (world, id, posted, fields) => {
+      const session = world.state.sessions.get(id);
+      if (session === undefined) return undefined;
+      return posted ? submitCheckout(world, session, fields) : showCheckout(world, session);
+    },
+  },
+  {
+    pattern: /^\/invoices\/([^/]+)(?:\/pdf)?$/,
+    page: (world, id, posted, fields) => {
+      const invoice = world.state.invoices.get(id);
+      // A draft has no page yet; its URL is made when it is finalized.
+      if (invoice === undefined || invoice.status === 'draft') return undefined;
+      return invoicePage(world, invoice, posted ? fields : null);
+    },
+  },
+  {
+    pattern: /^\/3d_secure_2\/([^/]+)$/,
+    page: (world, id, posted, fields) => {
+      const intent = world.state.paymentIntents.get(id);
+      return intent === undefined ? undefined : authenticationPage(world, intent, posted ? fields : null);
+    },
+  },
+  {
+    pattern: /^\/receipts\/([^/]+)$/,
+    page: (world, id) => {
+      const charge = world.state.charges.get(id);
+      return charge === undefined ? undefined : receiptPage(charge);
+    },
+  },
+  {
+    pattern: /^\/p\/session\/([^/]+)$/,
+    page: (world, token, posted, fields) => {
+      const path = `/p/session/${token}`;
+      const session = [...world.state.portalSessions.values()].find(
+        (one) => new URL(one.url).pathname === path,
+      );
+      if (session === undefined) return undefined;
+      return posted ? submitPortal(world, session, fields) : showPortal(world, session, fields);
+    },
+  },
+];
+
+const NOT_FOUND = pageOf(
+  'Not found',
+  html`<div class="narrow"><div class="card"><h1>There is nothing here</h1></div></div>`,
+  404,
+);
+
+/** A refusal that no form expects is still something a person reads. */
+function refused({ status, message }: StripeError): PageAnswer {
+  return pageOf(
+    'This did not work',
+    html`<div class="narrow"><div class="card"><h1>This did not work</h1><p>${message}</p></div></div>`,
+    status,
+  );
+}
 
 /** The hosted pages; undefined when the path is none of theirs. */
 export function pageAnswer(
   world: World,
   method: string,
   path: string,
-  form: Record<string, unknown>,
+  fields: Fields,
 ): PageAnswer | undefined {
-  const checkout = /^\/c\/pay\/([^/]+)$/.exec(path);
-  if (checkout !== null) {
-    const session = world.state.sessions.get(checkout[1] ?? '');
-    if (session === undefined) return NOT_FOUND;
-    return method === 'POST' ? submitCheckout(world, session, form) : showCheckout(world, session);
+  for (const { pattern, page } of PAGES) {
+    const match = pattern.exec(path);
+    if (match === null) continue;
+    try {
+      return page(world, match[1] ?? '', method === 'POST', fields) ?? NOT_FOUND;
+    } catch (error) {
+      if (error instanceof StripeError) return refused(error);
+      throw error;
+    }
   }
-  const answers = method === 'POST' ? form : null;
-  const invoice = /^\/invoices\/([^/]+)$/.exec(path);
-  if (invoice !== null) {
-    const found = world.state.invoices.get(invoice[1] ?? '');
-    return found === undefined ? NOT_FOUND : invoicePage(world, found, answers);
-  }
-  const authentication = /^\/3d_secure_2\/([^/]+)$/.exec(path);
-  if (authentication !== null) {
-    const intent = world.state.paymentIntents.get(authentication[1] ?? '');
-    return intent === undefined ? NOT_FOUND : authenticationPage(world, intent, answers);
-  }
-  if (!path.startsWith('/p/session/')) return undefined;
-  const portal = [...world.state.portalSessions.values()].find((one) => new URL(one.url).pathname === path);
-  if (portal === undefined) return NOT_FOUND;
-  return method === 'POST' ? submitPortal(world, portal, form) : showPortal(world, portal);
+  return undefined;
 }

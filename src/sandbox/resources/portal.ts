@@ -1,67 +1,44 @@
 import { z } from 'zod';
-import { missing } from '../errors.ts';
-import { page } from '../http/lists.ts';
-import { flag, given, mergeMetadata, metadata, noParams, pageParams, text, unset } from '../http/params.ts';
+import { invalid } from '../errors.ts';
+import { positive, text } from '../http/params.ts';
 import { type Route, route } from '../http/route.ts';
 import { newId, randomText } from '../ids.ts';
 import type { PortalConfiguration, PortalSession } from '../wire.ts';
 import type { World } from '../world.ts';
 import { findCustomer } from './customer-object.ts';
+import { configurationOf, portalConfigurationRoutes } from './portal-configurations.ts';
+import { findPrice } from './price-object.ts';
+import { findSubscription } from './subscriptions.ts';
 
-const prorationBehavior = z.enum(['always_invoice', 'create_prorations', 'none']);
-const features = z.strictObject({
-  customer_update: z.strictObject({ allowed_updates: z.array(text).optional(), enabled: flag }).optional(),
-  invoice_history: z.strictObject({ enabled: flag }).optional(),
-  payment_method_update: z.strictObject({ enabled: flag }).optional(),
-  subscription_cancel: z
-    .strictObject({
-      cancellation_reason: z.strictObject({ enabled: flag, options: z.array(text).optional() }).optional(),
-      enabled: flag,
-      mode: z.enum(['at_period_end', 'immediately']).optional(),
-      proration_behavior: prorationBehavior.optional(),
-    })
-    .optional(),
-  subscription_update: z
-    .strictObject({
-      default_allowed_updates: z.array(text).optional(),
-      enabled: flag,
-      products: z
-        .union([unset, z.array(z.strictObject({ product: text, prices: z.array(text) }))])
-        .optional(),
-      proration_behavior: prorationBehavior.optional(),
-      schedule_at_period_end: z
-        .strictObject({ conditions: z.array(z.strictObject({ type: text })).optional() })
-        .optional(),
-    })
-    .optional(),
-});
-const configurationParams = z.strictObject({
-  business_profile: z
-    .strictObject({
-      headline: text.optional(),
-      privacy_policy_url: text.optional(),
-      terms_of_service_url: text.optional(),
-    })
-    .optional(),
-  default_return_url: z.union([unset, text]).optional(),
-  features,
-  metadata: metadata.optional(),
-  name: text.optional(),
-});
 const flowData = z.strictObject({
   type: z.enum([
     'customer_update',
     'payment_method_update',
     'subscription_cancel',
-    'subscription_pause',
     'subscription_update',
     'subscription_update_confirm',
   ]),
-  after_completion: z.looseObject({}).optional(),
-  subscription_cancel: z.looseObject({ subscription: text }).optional(),
-  subscription_update: z.looseObject({ subscription: text }).optional(),
-  subscription_update_confirm: z.looseObject({ subscription: text }).optional(),
+  after_completion: z
+    .strictObject({
+      hosted_confirmation: z.strictObject({ custom_message: text.optional() }).optional(),
+      redirect: z.strictObject({ return_url: z.url() }).optional(),
+      type: z.enum(['hosted_confirmation', 'portal_homepage', 'redirect']),
+    })
+    .optional(),
+  subscription_cancel: z.strictObject({ subscription: text }).optional(),
+  subscription_update: z.strictObject({ subscription: text }).optional(),
+  subscription_update_confirm: z
+    .strictObject({
+      items: z
+        .array(z.strictObject({ id: text, price: text.optional(), quantity: positive.optional() }))
+        .min(1)
+        .max(1, 'Only one item can be changed in this flow'),
+      subscription: text,
+    })
+    .optional(),
 });
+type FlowData = z.output<typeof flowData>;
+
 const sessionParams = z.strictObject({
   configuration: text.optional(),
   customer: text,
@@ -69,96 +46,69 @@ const sessionParams = z.strictObject({
   locale: text.optional(),
   return_url: text.optional(),
 });
-type Features = z.output<typeof features>;
 
-function featuresOf(wanted: Features): PortalConfiguration['features'] {
-  const { customer_update: customer, subscription_cancel: cancel, subscription_update: update } = wanted;
+/** A flow must name its subscription, of this customer, and be a feature of the configuration. */
+function checkFlow(world: World, flow: FlowData, customer: string, configuration: PortalConfiguration): void {
+  const { type } = flow;
+  const feature = type === 'subscription_update_confirm' ? 'subscription_update' : type;
+  if (!configuration.features[feature].enabled)
+    throw invalid(
+      `The flow \`${type}\` is not available because the \`${feature}\` feature is disabled in the portal configuration.`,
+      { param: 'flow_data[type]' },
+    );
+  if (type === 'customer_update' || type === 'payment_method_update') return;
+  const details = flow[type];
+  if (details === undefined)
+    throw invalid(`Missing required param: flow_data[${type}].`, {
+      code: 'parameter_missing',
+      param: `flow_data[${type}]`,
+    });
+  const param = `flow_data[${type}][subscription]`;
+  const subscription = findSubscription(world, details.subscription, param);
+  if (subscription.customer !== customer || subscription.ended_at !== null)
+    throw invalid(`The subscription ${subscription.id} cannot be changed by this customer.`, { param });
+  const price = flow.subscription_update_confirm?.items[0]?.price;
+  if (price !== undefined) findPrice(world, price, 'flow_data[subscription_update_confirm][items][0][price]');
+}
+
+function flowOf(flow: FlowData | undefined): PortalSession['flow'] {
+  if (flow === undefined) return null;
+  const { after_completion: after, type, subscription_cancel: cancel } = flow;
+  const { subscription_update: update, subscription_update_confirm: confirm } = flow;
   return {
-    customer_update: {
-      allowed_updates: customer?.allowed_updates ?? [],
-      enabled: customer?.enabled ?? false,
+    after_completion: {
+      hosted_confirmation:
+        after?.type === 'hosted_confirmation'
+          ? { custom_message: after.hosted_confirmation?.custom_message ?? null }
+          : null,
+      redirect: after?.redirect ?? null,
+      type: after?.type ?? 'portal_homepage',
     },
-    invoice_history: { enabled: wanted.invoice_history?.enabled ?? false },
-    payment_method_update: {
-      enabled: wanted.payment_method_update?.enabled ?? false,
-      payment_method_configuration: null,
-    },
-    subscription_cancel: {
-      cancellation_reason: {
-        enabled: cancel?.cancellation_reason?.enabled ?? false,
-        feedback_options: null,
-        options: cancel?.cancellation_reason?.options ?? [],
-      },
-      enabled: cancel?.enabled ?? false,
-      mode: cancel?.mode ?? 'at_period_end',
-      proration_behavior: cancel?.proration_behavior ?? 'none',
-    },
-    subscription_pause: { duration: { interval_options: [], type: 'indefinite' }, enabled: false },
-    subscription_update: {
-      billing_cycle_anchor: null,
-      default_allowed_updates: update?.default_allowed_updates ?? [],
-      enabled: update?.enabled ?? false,
-      proration_behavior: update?.proration_behavior ?? 'none',
-      schedule_at_period_end: { conditions: update?.schedule_at_period_end?.conditions ?? [] },
-      trial_update_behavior: 'end_trial',
-    },
-  };
-}
-
-function createConfiguration(
-  world: World,
-  params: z.output<typeof configurationParams>,
-  isDefault: boolean,
-): PortalConfiguration {
-  const {
-    headline = null,
-    privacy_policy_url = null,
-    terms_of_service_url = null,
-  } = given(params.business_profile ?? {});
-  const configuration = {
-    id: newId('bpc'),
-    object: 'billing_portal.configuration',
-    active: true,
-    application: null,
-    business_profile: { headline, privacy_policy_url, terms_of_service_url },
-    created: world.now(),
-    default_return_url: params.default_return_url ?? null,
-    features: featuresOf(params.features),
-    is_default: isDefault,
-    livemode: false,
-    login_page: { enabled: false, url: null },
-    metadata: mergeMetadata(null, params.metadata),
-    name: params.name ?? null,
-    updated: world.now(),
-  } satisfies PortalConfiguration;
-  world.state.portalConfigurations.set(configuration.id, configuration);
-  return configuration;
-}
-
-function configurationOf(world: World, id: string | undefined): PortalConfiguration {
-  const all = [...world.state.portalConfigurations.values()];
-  const found = id === undefined ? all.find((one) => one.is_default) : all.find((one) => one.id === id);
-  if (found !== undefined) return found;
-  if (id !== undefined) throw missing('configuration', id, 'configuration');
-  return createConfiguration(world, { features: { subscription_cancel: { enabled: true } } }, true);
-}
-
-function flowOf(params: z.output<typeof sessionParams>): PortalSession['flow'] {
-  if (params.flow_data === undefined) return null;
-  const { type, subscription_cancel: cancel, subscription_update: update } = params.flow_data;
-  return {
-    after_completion: { hosted_confirmation: null, redirect: null, type: 'portal_homepage' },
+    customer_update: null,
     subscription_cancel: cancel === undefined ? null : { retention: null, subscription: cancel.subscription },
-    subscription_update: update === undefined ? null : { subscription: update.subscription },
-    subscription_update_confirm: null,
+    subscription_pause: null,
+    subscription_update: update ?? null,
+    subscription_update_confirm:
+      confirm === undefined
+        ? null
+        : {
+            discounts: null,
+            items: confirm.items.map(({ id, price = null, quantity }) => ({
+              id,
+              price,
+              ...(quantity === undefined ? {} : { quantity }),
+            })),
+            subscription: confirm.subscription,
+          },
     type,
-  } as PortalSession['flow'];
+  } satisfies PortalSession['flow'];
 }
 
 export const portalRoutes: Route[] = [
   route('POST', '/billing_portal/sessions', sessionParams, ({ world, params }) => {
     const customer = findCustomer(world, params.customer, 'customer');
     const configuration = configurationOf(world, params.configuration);
+    if (params.flow_data !== undefined) checkFlow(world, params.flow_data, customer.id, configuration);
     const session = {
       id: newId('bps'),
       object: 'billing_portal.session',
@@ -166,7 +116,7 @@ export const portalRoutes: Route[] = [
       created: world.now(),
       customer: customer.id,
       customer_account: null,
-      flow: flowOf(params),
+      flow: flowOf(params.flow_data),
       livemode: false,
       locale: (params.locale ?? null) as PortalSession['locale'],
       on_behalf_of: null,
@@ -177,24 +127,5 @@ export const portalRoutes: Route[] = [
     world.emit('billing_portal.session.created', session);
     return session;
   }),
-  route('POST', '/billing_portal/configurations', configurationParams, ({ world, params }) => {
-    const configuration = createConfiguration(world, params, false);
-    world.emit('billing_portal.configuration.created', configuration);
-    return configuration;
-  }),
-  route(
-    'GET',
-    '/billing_portal/configurations',
-    z.strictObject({ ...pageParams, active: flag.optional(), is_default: flag.optional() }),
-    ({ world, params, path }) =>
-      page(
-        world.state.portalConfigurations.values(),
-        params,
-        path,
-        (one) =>
-          (params.active === undefined || one.active === params.active) &&
-          (params.is_default === undefined || one.is_default === params.is_default),
-      ),
-  ),
-  route('GET', '/billing_portal/configurations/:id', noParams, ({ world, id }) => configurationOf(world, id)),
+  ...portalConfigurationRoutes,
 ];
