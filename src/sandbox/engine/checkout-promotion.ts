@@ -18,7 +18,7 @@ export function discountSession(
 ): void {
   const order = world.state.sessionOrders.get(session.id);
   if (order !== undefined) order.coupon = coupon.id;
-  session.discounts = [{ coupon: coupon.id, promotion_code: promotionCode.id }];
+  session.discounts = [{ coupon: null, promotion_code: promotionCode.id }];
   totals(session, coupon);
 }
 

@@ -16,8 +16,8 @@ const DELAYED_DAYS = 3;
 
 /** What the person at the page gave. */
 export interface Payer {
-  /** Without one it is the card that always works. */
-  method?: PaymentMethod;
+  /** Without one it is the card that always works; null = none was asked for (payment_method_collection). */
+  method?: PaymentMethod | null;
   email?: string;
   name?: string;
   /** Seconds until a delayed method's money comes or does not. */
@@ -69,7 +69,7 @@ export function completeSession(
   }
   if (session.mode === 'setup') keepCard(world, session, customer, method);
   else if (session.mode === 'subscription' && customer !== null)
-    subscribe(world, session, order, customer, method);
+    subscribe(world, session, order, customer, payer.method === null ? null : method);
   else {
     const settlesAfter = payer.settlesAfter ?? DELAYED_DAYS * DAY;
     payOnce(world, session, order, { customer, method, outcome, settlesAfter });
@@ -140,7 +140,7 @@ function keepCard(
   const intent = world.state.setupIntents.get(session.setup_intent ?? '');
   if (intent === undefined) return;
   intent.customer = customer?.id ?? null;
-  confirmSetup(world, intent, { method: method.id });
+  confirmSetup(world, intent, { method: method.id, authenticated: true });
   Object.assign(session, { status: 'complete', url: null } satisfies Partial<CheckoutSession>);
   world.emit('checkout.session.completed', session);
 }
@@ -170,9 +170,9 @@ function subscribe(
   session: CheckoutSession,
   order: SessionOrder,
   customer: Customer,
-  method: PaymentMethod,
+  method: PaymentMethod | null,
 ): void {
-  attachPaymentMethod(world, method.id, customer.id);
+  if (method !== null) attachPaymentMethod(world, method.id, customer.id);
   const items = itemsOf(world, order);
   const coupon = world.state.coupons.get(order.coupon ?? '');
   const promotionCode = session.discounts?.[0]?.promotion_code ?? null;
@@ -182,7 +182,7 @@ function subscribe(
     extras: items.filter((item) => item.price.recurring === null),
     metadata: order.subscription.metadata,
     description: order.subscription.description,
-    defaultPaymentMethod: method.id,
+    defaultPaymentMethod: method?.id ?? null,
     trialEnd: order.subscription.trialDays === null ? null : world.now() + order.subscription.trialDays * DAY,
     trialSettings: {
       end_behavior: {

@@ -53,7 +53,7 @@ export function createSetupIntent(
 export function confirmSetup(
   world: World,
   intent: SetupIntent,
-  given: { method: string | undefined; returnUrl?: string | undefined },
+  given: { method: string | undefined; returnUrl?: string | undefined; authenticated?: boolean },
 ): void {
   if (intent.status === 'succeeded' || intent.status === 'canceled')
     throw invalid(
@@ -70,7 +70,7 @@ export function confirmSetup(
   intent.payment_method = method.id;
   const outcome = world.state.cardBehaviours.get(method.id)?.attach ?? 'succeeds';
   const wanted = world.state.cardBehaviours.get(method.id)?.charge;
-  if (outcome === 'succeeds' && wanted === 'requires_action') {
+  if (outcome === 'succeeds' && wanted === 'requires_action' && given.authenticated !== true) {
     intent.status = 'requires_action';
     intent.next_action = { type: 'use_stripe_sdk', use_stripe_sdk: {} };
     world.emit('setup_intent.requires_action', intent);

@@ -11,10 +11,12 @@ const itemsOf = (world: World, session: CheckoutSession): CheckoutLineItem[] =>
 const trialDays = (world: World, session: CheckoutSession): number | null =>
   world.state.sessionOrders.get(session.id)?.subscription.trialDays ?? null;
 
+/** The card is only saved now. */
 export const startsFree = (world: World, session: CheckoutSession): boolean =>
-  session.mode === 'subscription' && trialDays(world, session) !== null;
+  session.mode === 'setup' || (session.mode === 'subscription' && trialDays(world, session) !== null);
 
 export function buttonText(world: World, session: CheckoutSession): string {
+  if (session.mode === 'setup') return 'Save';
   if (session.mode === 'subscription') return startsFree(world, session) ? 'Start trial' : 'Subscribe';
   return `Pay ${money(session.amount_total ?? 0, session.currency ?? 'usd')}`;
 }
@@ -79,6 +81,8 @@ function promotionForm(session: CheckoutSession): Html {
 
 /** What is bought, for how much, how often, and what is due today. */
 export function summary(world: World, session: CheckoutSession): Html {
+  if (session.mode === 'setup')
+    return html`<h1>Save a payment method</h1><p class="soft">Nothing is charged now.</p>`;
   const items = itemsOf(world, session);
   return html`${headline(world, session, items)}
 <table>${items.map(lineRow)}${discountRow(world, session)}

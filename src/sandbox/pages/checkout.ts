@@ -40,7 +40,7 @@ function checkoutPage(
   given: Submission,
   refusal?: string,
 ): PageAnswer {
-  const free = startsFree(world, session) && session.payment_method_collection === 'if_required';
+  const free = needsNoCard(world, session);
   const body = html`${link(session.cancel_url, '← Cancel and go back')}
 <div class="columns"><section>${summary(world, session)}</section>
 <section class="card"><h2>${free ? 'Your details' : 'Pay with a test card'}</h2>${note(refusal, true)}
@@ -66,6 +66,11 @@ export function showCheckout(world: World, session: CheckoutSession): PageAnswer
   return session.status === 'open' ? checkoutPage(world, session, {}) : closedPage(session, 200);
 }
 
+const needsNoCard = (world: World, session: CheckoutSession): boolean =>
+  session.mode === 'subscription' &&
+  startsFree(world, session) &&
+  session.payment_method_collection === 'if_required';
+
 /** What the bank says to this choice; who starts with nothing to pay is not charged yet. */
 function decide(
   world: World,
@@ -74,6 +79,7 @@ function decide(
 ): { outcome: CheckoutOutcome; payer: Payer } {
   if (card === 'debit_succeeds') return { outcome: 'async_succeeds', payer: {} };
   if (card === 'debit_fails') return { outcome: 'async_fails', payer: {} };
+  if (needsNoCard(world, session)) return { outcome: 'succeeds', payer: { method: null } };
   const { charge } = chosenCard(card);
   const savedOnly = card === 'chargeCustomerFail' && startsFree(world, session);
   return { outcome: savedOnly ? 'succeeds' : charge, payer: { method: newMethod(world, card) } };
@@ -90,19 +96,12 @@ function pay(world: World, session: CheckoutSession, given: Submission): PageAns
   completeSession(world, session, outcome, { ...decided.payer, ...contact(given) });
   if (outcome === 'abandon')
     return session.cancel_url === null ? showCheckout(world, session) : { redirect: session.cancel_url };
-  if (outcome === 'requires_action')
-    return pageOf(
-      '3-D Secure',
-      challenge(
-        pathOf(session),
-        `a payment of ${money(session.amount_total ?? 0, session.currency ?? 'usd')}`,
-        {
-          card: given.card,
-          email: given.email,
-          name: given.name,
-        },
-      ),
-    );
+  if (outcome === 'requires_action') {
+    const amount = money(session.amount_total ?? 0, session.currency ?? 'usd');
+    const what = startsFree(world, session) ? 'saving this card' : `a payment of ${amount}`;
+    const { card: chosen, email, name } = given;
+    return pageOf('3-D Secure', challenge(pathOf(session), what, { card: chosen, email, name }));
+  }
   if (outcome === 'card_declined' || outcome === 'insufficient_funds') {
     const authenticated = answered !== undefined && decided.outcome === 'requires_action';
     return checkoutPage(world, session, given, authenticated ? AUTHENTICATION_FAILED : REFUSED[outcome]);
