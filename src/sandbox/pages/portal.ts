@@ -52,7 +52,7 @@ function framed(visit: Visit, view: View, refusal?: StripeError): PageAnswer {
     ? link(visit.session.return_url, '← Return')
     : html`<a class="back" href="${visit.path}?view=home">← Back</a>`;
   const body = html`<div class="narrow">${back}${note(refusal?.message, true)}${SHOWS[view](visit)}</div>`;
-  return pageOf('Customer portal', body, refusal?.status ?? 200);
+  return pageOf('Customer portal', body);
 }
 
 function confirmation(visit: Visit): PageAnswer | undefined {

@@ -70,6 +70,7 @@ const fields = {
     })
     .optional(),
   default_return_url: z.union([unset, text]).optional(),
+  login_page: z.strictObject({ enabled: z.enum(['false']) }).optional(),
   metadata: metadata.optional(),
   name: z.union([unset, text]).optional(),
 };

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { invalid } from '../errors.ts';
-import { positive, text } from '../http/params.ts';
+import { notModelled, positive, text } from '../http/params.ts';
 import { type Route, route } from '../http/route.ts';
 import { newId, randomText } from '../ids.ts';
 import type { PortalConfiguration, PortalSession } from '../wire.ts';
@@ -40,6 +40,9 @@ const flowData = z.strictObject({
 type FlowData = z.output<typeof flowData>;
 
 const sessionParams = z.strictObject({
+  after_expiration: notModelled,
+  customer_account: notModelled,
+  on_behalf_of: notModelled,
   configuration: text.optional(),
   customer: text,
   flow_data: flowData.optional(),
