@@ -65,6 +65,13 @@ export function testCard(name: string): TestCard | undefined {
   return CARDS[name.replace(/^(?:pm_card_|tok_)/, '')];
 }
 
+/** By a typed number: the published test numbers differ in their last four digits. */
+export function testCardByNumber(number: string): TestCard | undefined {
+  const digits = number.replaceAll(/[\s-]/g, '');
+  if (!/^\d{14,16}$/.test(digits)) return undefined;
+  return Object.values(CARDS).find((one) => digits.endsWith(one.last4));
+}
+
 interface Decline {
   code: string;
   declineCode?: string;

@@ -9,13 +9,13 @@ export const integer = z
   .regex(/^-?\d{1,15}$/, 'Invalid integer')
   .transform(Number);
 
-export const positive = integer.refine((value) => value > 0, 'Must be greater than or equal to 1');
+export const positive = integer.refine(
+  (value) => value > 0,
+  'This value must be greater than or equal to 1.',
+);
 
 /** Zero is a quantity too: the item stays and costs nothing. */
-export const quantity = integer.refine(
-  (value) => value >= 0,
-  'This value must be greater than or equal to 0',
-);
+export const quantity = integer.refine((value) => value >= 0, 'Invalid non-negative integer');
 
 export const flag = z.enum(['true', 'false']).transform((value) => value === 'true');
 

@@ -59,6 +59,13 @@ export function validationError(error: z.ZodError, raw: unknown): StripeError {
   if (issue.code === 'invalid_type' && issue.expected === 'array') return invalid('Invalid array', { param });
   if (issue.message === 'Invalid integer')
     return invalid(`Invalid integer: ${String(value)}`, { code: 'parameter_invalid_integer', param });
+  if (issue.code === 'custom' && /^This value|^Invalid non-negative/.test(issue.message))
+    return invalid(issue.message, { code: 'parameter_invalid_integer', param });
+  if (issue.code === 'too_big' && typeof value === 'string')
+    return invalid(
+      `Invalid string: ${value.slice(0, 10)}...${value.slice(-10)}; must be at most ${String(issue.maximum)} characters`,
+      { param },
+    );
   if (value === '')
     return invalid(
       `You passed an empty string for '${param}'. We assume empty values are an attempt to unset a parameter; however '${param}' cannot be unset. You should remove '${param}' from your request or supply a non-empty value.`,

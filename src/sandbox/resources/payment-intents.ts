@@ -189,8 +189,14 @@ function confirm(world: World, intent: PaymentIntent, params: z.output<typeof co
       ? undefined
       : findPaymentMethod(world, params.payment_method, 'payment_method').id;
   const chosen = named ?? intent.payment_method;
-  const method = chosen ?? payingMethod(world, intent.customer ?? '', null);
   const invoice = invoiceOf(world, intent);
+  const fallback = invoice === undefined ? null : payingMethod(world, intent.customer ?? '', null);
+  const method = chosen ?? fallback;
+  if (method === null && invoice === undefined)
+    throw invalid(
+      "You cannot confirm this PaymentIntent because it's missing a payment method. You can either update the PaymentIntent with a payment method and then confirm it again, or confirm it again directly with a payment method or ConfirmationToken.",
+      { code: 'payment_intent_unexpected_state', payment_intent: structuredClone(intent) },
+    );
   if (invoice !== undefined) {
     const { outcome } = attemptInvoice(world, invoice, { method, onSession: true });
     if (outcome !== 'succeeds' && outcome !== 'requires_action') throw cardError(intent, outcome);

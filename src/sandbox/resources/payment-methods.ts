@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { declineOf, type TestCard, testCard } from '../engine/test-cards.ts';
+import { declineOf, type TestCard, testCard, testCardByNumber } from '../engine/test-cards.ts';
 import { invalid, missing, StripeError } from '../errors.ts';
 import { page } from '../http/lists.ts';
 import {
@@ -186,11 +186,19 @@ export function attachPaymentMethod(world: World, id: string, customer: string):
 }
 
 function cardOf(card: z.output<typeof createParams>['card']): TestCard {
-  const number = card?.number?.replaceAll(' ', '');
-  const found = card?.token === undefined ? undefined : testCard(card.token);
-  if (found !== undefined) return found;
-  if (number === '4242424242424242') return cardByName('visa');
-  throw missing('token', card?.token ?? number ?? '', 'card[token]');
+  if (card?.number !== undefined) {
+    const typed = testCardByNumber(card.number);
+    if (typed !== undefined) return typed;
+    throw new StripeError(402, 'card_error', 'Your card number is incorrect.', {
+      code: 'incorrect_number',
+      param: 'number',
+    });
+  }
+  if (card?.token === undefined)
+    throw invalid('Missing required param: card.', { code: 'parameter_missing', param: 'card' });
+  const found = testCard(card.token);
+  if (found === undefined) throw missing('token', card.token, 'card[token]');
+  return found;
 }
 
 export function cardByName(name: string): TestCard {

@@ -1,9 +1,10 @@
 import { z } from 'zod';
-import { decimal, integer, positive } from '../http/params.ts';
+import { decimal, integer, notModelled, positive } from '../http/params.ts';
 
 const recurring = z.strictObject({
   interval: z.enum(['day', 'week', 'month', 'year']),
   interval_count: positive.optional(),
+  meter: notModelled,
   trial_period_days: positive.optional(),
   usage_type: z.enum(['licensed']).optional(),
 });

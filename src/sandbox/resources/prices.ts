@@ -2,11 +2,13 @@ import { z } from 'zod';
 import { invalid } from '../errors.ts';
 import { page } from '../http/lists.ts';
 import {
+  cosmetic,
   flag,
   inRange,
   mergeMetadata,
   metadata,
   noParams,
+  notModelled,
   pageParams,
   text,
   timeRange,
@@ -32,13 +34,30 @@ const createParams = z.strictObject({
   ...shared,
   ...priceDataParams,
   billing_scheme: z.enum(['per_unit']).optional(),
+  currency_options: notModelled,
+  custom_unit_amount: notModelled,
+  tiers: notModelled,
+  tiers_mode: notModelled,
+  transform_quantity: notModelled,
   product: text.optional(),
   product_data: z
-    .strictObject({ name: text, metadata: metadata.optional(), unit_label: text.optional() })
+    .strictObject({
+      active: flag.optional(),
+      id: text.optional(),
+      metadata: metadata.optional(),
+      name: text,
+      statement_descriptor: cosmetic,
+      tax_code: cosmetic,
+      unit_label: text.optional(),
+    })
     .optional(),
   transfer_lookup_key: flag.optional(),
 });
-const updateParams = z.strictObject({ ...shared, transfer_lookup_key: flag.optional() });
+const updateParams = z.strictObject({
+  ...shared,
+  currency_options: notModelled,
+  transfer_lookup_key: flag.optional(),
+});
 const listParams = z.strictObject({
   ...pageParams,
   active: flag.optional(),

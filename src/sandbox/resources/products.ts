@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { missing } from '../errors.ts';
+import { invalid, missing } from '../errors.ts';
 import { page } from '../http/lists.ts';
 import {
   flag,
@@ -8,9 +8,11 @@ import {
   mergeMetadata,
   metadata,
   noParams,
+  notModelled,
   pageParams,
   text,
   timeRange,
+  unset,
 } from '../http/params.ts';
 import { type Route, route } from '../http/route.ts';
 import { newId } from '../ids.ts';
@@ -21,13 +23,16 @@ import { priceDataParams } from './price-params.ts';
 
 const fields = {
   active: flag.optional(),
-  description: text.optional(),
-  images: z.array(text).optional(),
+  description: z.union([unset, text]).optional(),
+  images: z.array(text).max(8).optional(),
+  marketing_features: z.array(z.strictObject({ name: text })).optional(),
+  package_dimensions: notModelled,
   metadata: metadata.optional(),
   statement_descriptor: text.optional(),
-  tax_code: text.optional(),
-  unit_label: text.optional(),
-  url: text.optional(),
+  tax_code: z.union([unset, text]).optional(),
+  tax_details: notModelled,
+  unit_label: z.union([unset, text]).optional(),
+  url: z.union([unset, text]).optional(),
 };
 const createParams = z.strictObject({
   ...fields,
@@ -37,7 +42,12 @@ const createParams = z.strictObject({
   type: z.enum(['good', 'service']).optional(),
   default_price_data: z.strictObject(priceDataParams).optional(),
 });
-const updateParams = z.strictObject({ ...fields, name: text.optional(), default_price: text.optional() });
+const updateParams = z.strictObject({
+  ...fields,
+  name: text.optional(),
+  default_price: text.optional(),
+  shippable: flag.optional(),
+});
 const listParams = z.strictObject({
   ...pageParams,
   active: flag.optional(),
@@ -117,6 +127,11 @@ export const productRoutes: Route[] = [
   }),
   route('DELETE', '/products/:id', noParams, ({ world, id }) => {
     const product = findProduct(world, id);
+    // Products with prices can only be archived (https://docs.stripe.com/api/products/delete).
+    if ([...world.state.prices.values()].some((price) => price.product === id))
+      throw invalid('This product cannot be deleted because it has one or more user-created prices.', {
+        param: 'id',
+      });
     world.state.products.delete(id);
     world.emit('product.deleted', product);
     return { id, object: 'product', deleted: true };
