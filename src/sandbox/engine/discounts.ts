@@ -62,9 +62,11 @@ export function stillApplies(world: World, discount: Discount): boolean {
 }
 
 function usedBefore(world: World, id: string): boolean {
-  for (const invoice of world.state.invoices.values())
-    if (invoice.status !== 'void' && invoice.total_discount_amounts?.some((one) => one.discount === id))
-      return true;
+  for (const invoice of world.state.invoices.values()) {
+    // An invoice of nothing, as a trial's, takes nothing off and uses nothing up.
+    const used = invoice.total_discount_amounts?.some((one) => one.discount === id && one.amount > 0);
+    if (invoice.status !== 'void' && used === true) return true;
+  }
   return false;
 }
 

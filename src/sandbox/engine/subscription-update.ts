@@ -95,7 +95,8 @@ export function changeSubscription(world: World, subscription: Subscription, cha
     return;
   }
   const before = structuredClone(subscription);
-  const due = next.invoiceNow || (change.extras ?? []).length > 0;
+  const extras = change.prorationBehavior === 'always_invoice' && (change.extras ?? []).length > 0;
+  const due = next.invoiceNow || extras;
   const invoice = due ? draftChange(world, subscription, next) : null;
   world.update('customer.subscription.updated', subscription, {
     ...change.fields,

@@ -33,6 +33,19 @@ test.each<[Stripe.CouponCreateParams, number[]]>([
   expect(await totals(id, 3)).toEqual(expected);
 });
 
+test('a trial does not use up a coupon for one invoice', async () => {
+  const coupon = await harness.stripe.coupons.create({ percent_off: 50, duration: 'once' });
+  const { id } = await subscribed(harness, { discounts: [{ coupon: coupon.id }], trial_period_days: 7 });
+  expect(await totals(id, 2)).toEqual([0, 1000, 2000]);
+});
+
+test('one-time prices added to a change wait for the next invoice', async () => {
+  const { stripe, price } = harness;
+  const { id } = await subscribed(harness);
+  await stripe.subscriptions.update(id, { add_invoice_items: [{ price: await price('pack_50') }] });
+  expect(await totals(id, 1)).toEqual([2000, 3000]);
+});
+
 test('a used-up discount leaves its subscription and says so', async () => {
   const { stripe, receiver } = harness;
   const coupon = await stripe.coupons.create({ percent_off: 50, duration: 'once' });
