@@ -43,7 +43,11 @@ test('a renewal moves the period first and takes the money an hour later', async
   expect(draft.latest_invoice).toMatchObject({ status: 'draft', billing_reason: 'subscription_cycle' });
   const updated = receiver.events.find((event) => event.type === 'customer.subscription.updated');
   expect(Object.keys(updated?.data.previous_attributes ?? {}).sort()).toEqual(['items', 'latest_invoice']);
-  expect(receiver.take().sort()).toEqual(['customer.subscription.updated', 'invoice.created']);
+  expect(receiver.take().sort()).toEqual([
+    'customer.subscription.updated',
+    'invoice.created',
+    'invoice.upcoming',
+  ]);
   await harness.advance(3600);
   expect(receiver.take()).toEqual(
     expect.arrayContaining(['invoice.finalized', 'charge.succeeded', 'invoice.paid']),

@@ -96,7 +96,11 @@ test('what endive removed is refused when endive is asked for, and only then', a
   const { subscription } = await subscribe(harness);
   expect(
     await errorOf(
-      await call(`/v1/subscriptions/${subscription}`, { method: 'POST', body: 'billing_cycle_anchor=now' }),
+      await call(`/v1/subscriptions/${subscription}`, {
+        method: 'POST',
+        body: 'billing_cycle_anchor=now',
+        headers: { 'stripe-version': '2026-10-28.endive' },
+      }),
     ),
   ).toMatchObject({ status: 400, param: 'billing_cycle_anchor' });
 });
