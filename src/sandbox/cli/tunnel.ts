@@ -55,7 +55,7 @@ class Listener {
     this.#remove = host.addSink({
       secret: session.secret,
       enabledEvents: ['*'],
-      send: (payload, headers) => this.#send(payload, headers),
+      send: (payload, headers, { type }) => this.#send(payload, headers, type),
     });
   }
 
@@ -88,12 +88,12 @@ class Listener {
     this.#grace = setTimeout(() => this.stop(), GRACE_MS).unref();
   }
 
-  #send(payload: string, headers: Record<string, string>): Promise<number> {
+  #send(payload: string, headers: Record<string, string>, type: string): Promise<number> {
     const conversation = newId('wc');
     return new Promise((resolve) => {
       const timeout = setTimeout(() => sent.settle(0), ANSWER_TIMEOUT_MS).unref();
       const sent: Sent = {
-        type: typeOf(payload),
+        type,
         texts: messages(conversation, payload, headers),
         acknowledged: false,
         settle: (status) => {
@@ -132,10 +132,6 @@ class Listener {
         sent.settle(200);
       }, SILENCE_MS).unref();
   }
-}
-
-function typeOf(payload: string): string {
-  return z.looseObject({ type: z.string() }).parse(JSON.parse(payload)).type;
 }
 
 function parse(text: string): z.output<typeof answer> | undefined {
