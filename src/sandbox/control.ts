@@ -65,7 +65,7 @@ const roll = z.strictObject({
   expiresInSeconds: z.number().int().min(0).max(MAX_ROLL_SECONDS).optional(),
 });
 const billing = z.strictObject({
-  afterFinalRetry: z.enum(['canceled', 'unpaid', 'past_due']).optional(),
+  afterFinalRetry: z.enum(['canceled', 'unpaid', 'past_due', 'paused']).optional(),
   retryDays: z.array(z.number().positive().max(60)).max(8).optional(),
 });
 

@@ -130,7 +130,10 @@ export class State {
   readonly invoiceLines = new Map<string, InvoiceLine[]>();
   readonly heldChanges = new Map<string, HeldChange>();
   /** What the dashboard's billing settings say about failed renewals. */
-  billing: { retryDays: readonly number[]; afterFinalRetry: 'canceled' | 'unpaid' | 'past_due' } = {
+  billing: {
+    retryDays: readonly number[];
+    afterFinalRetry: 'canceled' | 'unpaid' | 'past_due' | 'paused';
+  } = {
     retryDays: [3, 5, 7],
     afterFinalRetry: 'canceled',
   };

@@ -110,6 +110,27 @@ test('dunning can also end in unpaid, and paying the invoice late makes it activ
   expect((await stripe.subscriptions.retrieve(subscription)).status).toBe('active');
 });
 
+test('dunning can also end in a pause, and paying the invoice late resumes it', async () => {
+  const { stripe, control, receiver } = harness;
+  const { subscription, customer } = await subscribe(harness);
+  await control('/billing', { afterFinalRetry: 'paused', retryDays: [1] });
+  await control(`/customers/${customer}/payment`, { outcome: 'card_declined' });
+  await harness.advance(31 * DAY + 2 * DAY);
+  const paused = await stripe.subscriptions.retrieve(subscription);
+  expect(paused).toMatchObject({
+    status: 'paused',
+    status_details: { paused: { subscription: { type: 'final_payment_failure' } } },
+  });
+  expect(receiver.types).toContain('customer.subscription.paused');
+  await control(`/customers/${customer}/payment`, { outcome: 'succeeds' });
+  await stripe.invoices.pay(String(paused.latest_invoice));
+  expect((await stripe.subscriptions.retrieve(subscription)).status).toBe('active');
+  await control('/delivery/settle');
+  expect(receiver.types).toContain('customer.subscription.resumed');
+  await harness.advance(31 * DAY);
+  expect((await stripe.invoices.list({ customer, status: 'paid' })).data).toHaveLength(3);
+});
+
 test('a cancellation at period end sets three fields, can be undone, and otherwise ends it without an invoice', async () => {
   const { stripe, receiver } = harness;
   const { subscription } = await subscribe(harness);

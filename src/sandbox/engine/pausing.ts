@@ -5,12 +5,12 @@ import { discountsFor } from './discounts.ts';
 import { lineOfItem, pendingFor, storeInvoiceItem } from './invoice-items.ts';
 import { announceDraft, attemptInvoice, finalizeInvoice, openDraft } from './invoicing.ts';
 import { periodLine } from './lines.ts';
+import { pauseNow } from './pause-now.ts';
 import { remainingTime, unusedTime } from './proration.ts';
 import { type ProrationBehavior, shapeOf } from './subscription-next.ts';
 import { periodOf } from './subscription-object.ts';
 import { PAYMENT_WINDOW, planCycle } from './subscription-times.ts';
 import { invoicePending } from './subscription-update.ts';
-import { pauseNow } from './trial-end.ts';
 
 export interface PauseRequest {
   unusedTimeFrom: 'now' | 'item_current_period_start' | 'none';

@@ -3,6 +3,7 @@ import type { Invoice, Subscription } from '../wire.ts';
 import type { World } from '../world.ts';
 import { syncEntitlements } from './entitlements.ts';
 import { subscriptionOf } from './invoice-object.ts';
+import { isPausedByDunning, pauseNow } from './pause-now.ts';
 import { endSubscription } from './subscription-end.ts';
 import { planCycle } from './subscription-times.ts';
 
@@ -15,9 +16,16 @@ export function subscriptionPaid(world: World, invoice: Invoice): void {
   const held = world.state.heldChanges.get(subscription.id);
   if (held !== undefined && held.invoice === invoice.id) applyHeldChange(world, subscription, held);
   // Paying an older invoice does not settle a newer debt.
-  if (subscription.latest_invoice !== invoice.id || !WAITING.includes(subscription.status)) return;
+  const wasPaused = isPausedByDunning(subscription);
+  if (subscription.latest_invoice !== invoice.id) return;
+  if (!wasPaused && !WAITING.includes(subscription.status)) return;
+  if (wasPaused) delete subscription.status_details;
   const trialing = subscription.trial_end !== null && subscription.trial_end > world.now();
   world.update('customer.subscription.updated', subscription, { status: trialing ? 'trialing' : 'active' });
+  if (wasPaused) {
+    planCycle(world, subscription);
+    world.emit('customer.subscription.resumed', subscription);
+  }
   syncEntitlements(world, subscription.customer);
 }
 
@@ -54,5 +62,6 @@ export function subscriptionUnpaid(world: World, invoice: Invoice): void {
   }
   const final = world.state.billing.afterFinalRetry;
   if (final === 'canceled') endSubscription(world, subscription, 'payment_failed');
+  else if (final === 'paused') pauseNow(world, subscription, 'final_payment_failure');
   else world.update('customer.subscription.updated', subscription, { status: final });
 }

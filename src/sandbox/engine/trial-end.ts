@@ -1,28 +1,8 @@
 import type { Subscription } from '../wire.ts';
 import type { World } from '../world.ts';
-import { syncEntitlements } from './entitlements.ts';
+import { pauseNow } from './pause-now.ts';
 import { payingMethod } from './payments.ts';
 import { endSubscription } from './subscription-end.ts';
-
-type PauseReason = NonNullable<Subscription['status_details']>['paused']['subscription']['type'];
-
-/** Paused subscriptions make no invoices until they are resumed. */
-export function pauseNow(
-  world: World,
-  subscription: Subscription,
-  type: PauseReason,
-  changes: Partial<Subscription> = {},
-): void {
-  world.update('customer.subscription.updated', subscription, {
-    ...changes,
-    status: 'paused',
-    status_details: {
-      paused: { subscription: { type }, transitioned_at: world.now(), type: 'subscription' },
-    },
-  });
-  world.emit('customer.subscription.paused', subscription);
-  syncEntitlements(world, subscription.customer);
-}
 
 /** Without a way to pay, a trial ends as its settings say. */
 export function trialGoesOn(
