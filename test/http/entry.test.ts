@@ -70,10 +70,9 @@ describe('src/server.ts', () => {
         );
       }
       expect(status, output.stderr + output.stdout).toBe(200);
-      const since = Date.now();
       child.kill('SIGTERM');
+      // A stop that takes longer than its 20 s ends itself with 1.
       expect(await ended).toEqual([0, null]);
-      expect(Date.now() - since).toBeLessThan(20_000);
     } finally {
       child.kill('SIGKILL');
       await database.drop();

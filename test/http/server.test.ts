@@ -133,9 +133,7 @@ describe('bytes that are no request', () => {
   });
 
   it('cuts off a client that does not finish its headers', async () => {
-    const since = Date.now();
     const received = await talk(service.listening.port, 'GET /healthz HTTP/1.1\r\nHost: a\r\nX-Slow: ');
-    expect(Date.now() - since).toBeLessThan(20_000);
     expect(received).toContain('application/problem+json');
   });
 });
@@ -169,9 +167,8 @@ describe('stopping', () => {
     await once(socket, 'connect');
     const kept = await fetch(`${stopping.url}/healthz`);
     await kept.text();
-    const since = Date.now();
     await stopping.close();
-    expect(Date.now() - since).toBeLessThan(5_000);
     socket.destroy();
-  });
+    // One that waited would be ended by force after 10 s.
+  }, 9_000);
 });
