@@ -7,7 +7,7 @@ import { withAccount } from '../src/store/account.ts';
 import { listDueUsers, listLapsedUsers } from '../src/store/users.ts';
 import { listUnfinishedWorkflows } from '../src/store/workflows.ts';
 import { backfillEvents, sweepInbox } from '../src/stripe/backfill.ts';
-import { handleStripeEvent } from '../src/stripe/sync.ts';
+import { handleStripeEvent } from '../src/stripe/handle.ts';
 import { isScheduled, type ScheduledJob } from './schedule.ts';
 
 const PAGE = 200;

@@ -4,17 +4,7 @@
  * (docs/credits.md): balance = available + held − debt = the sum of all entries.
  */
 import { compareBurnOrder, negated, type Part, splitOverGrants, sumOfParts } from './burn.ts';
-import type {
-  Cause,
-  Consumption,
-  Entry,
-  EntryType,
-  Grant,
-  GrantInput,
-  Hold,
-  Outcome,
-  UserState,
-} from './model.ts';
+import type { Cause, Entry, EntryType, Grant, GrantInput, Hold, Outcome, UserState } from './model.ts';
 import type { Catalogue } from './plans.ts';
 
 export class Account {
@@ -73,6 +63,7 @@ export class Account {
       ...input.cause,
       key: input.key,
     }).debtDeltaTokens = -settledDebt;
+    grant.settledDebtTokens = settledDebt;
     this.touch(grant);
     if (isPast(grant, this.now)) this.takeOut(grant, 'expired', 'The window was over when it was granted');
     return grant;
@@ -86,40 +77,6 @@ export class Account {
     return { ok: true, entry: this.appendConsumption(tokens, parts, cause) };
   }
 
-  /**
-   * Gives back `tokens` of a consumption to the grants they came from, last burnt first. What returns to a grant that
-   * has expired or was voided leaves again at once. The caller has checked that so much is still to be given back.
-   */
-  refund(consumption: Consumption, tokens: number, cause: Cause): Entry {
-    const parts: Part[] = [];
-    let skip = consumption.refundedTokens;
-    let left = tokens;
-    let overage = 0;
-    const taken: Part[] = [...consumption.parts].reverse();
-    for (const from of [{ grantId: null, tokens: consumption.overageTokens }, ...taken]) {
-      const skipped = Math.min(skip, from.tokens);
-      const back = Math.min(left, from.tokens - skipped);
-      skip -= skipped;
-      left -= back;
-      if (back === 0) continue;
-      if (from.grantId === null) overage = back;
-      else parts.push(part(this.grantOf(from.grantId), back));
-    }
-    for (const back of parts) this.add(this.grantOf(back.grantId), back.tokens);
-    this.user.totalTokensUsed -= tokens;
-    if (consumption.createdAt >= this.user.monthlyResetDate) {
-      this.user.monthlyTokensUsed = Math.max(0, this.user.monthlyTokensUsed - tokens);
-    }
-    const entry = this.append('refunded', tokens - overage, parts, {
-      feature: consumption.feature,
-      ...cause,
-    });
-    entry.overageTokens = overage;
-    entry.refersToSeq = consumption.seq;
-    for (const back of parts) this.leaveIfOver(this.grantOf(back.grantId));
-    return entry;
-  }
-
   /** Takes what remains out of a grant and closes it. Held tokens stay until their hold is settled. */
   takeOut(
     grant: Grant,
@@ -130,8 +87,13 @@ export class Account {
     const tokens = grant.remainingTokens;
     grant.remainingTokens = 0;
     grant.closedAt = this.now;
-    if (type === 'voided') grant.voidedAt ??= this.now;
-    else if (!isPast(grant, this.now)) grant.expiresAt = this.now;
+    if (type === 'voided') {
+      grant.voidedAt ??= this.now;
+      grant.voidedTokens += tokens;
+    } else {
+      if (!isPast(grant, this.now)) grant.expiresAt = this.now;
+      grant.expiredTokens += tokens;
+    }
     this.user.availableTokens -= tokens;
     this.changedGrants.add(grant);
     if (tokens === 0) return null;
@@ -143,6 +105,7 @@ export class Account {
   expireExcess(grant: Grant, keptTokens: number, reason: string): void {
     const tokens = grant.remainingTokens - keptTokens;
     grant.remainingTokens = keptTokens;
+    grant.expiredTokens += tokens;
     this.user.availableTokens -= tokens;
     this.changedGrants.add(grant);
     const key = `expired:${grant.id}:${this.user.lastSeq + 1}`;
@@ -185,15 +148,8 @@ export class Account {
     this.touch(grant);
   }
 
-  /** What came back to a grant that has expired or was voided leaves again. */
-  leaveIfOver(grant: Grant): void {
-    if (grant.remainingTokens === 0) return;
-    if (grant.voidedAt !== null) this.takeOut(grant, 'voided', 'Returned to a grant that was voided');
-    else if (isPast(grant, this.now)) this.takeOut(grant, 'expired', 'Returned to a grant that had expired');
-  }
-
   /** Notes the change; closes what is used up. An allowance stays open until its successor, to show "of how many". */
-  private touch(grant: Grant): void {
+  touch(grant: Grant): void {
     this.changedGrants.add(grant);
     const isUsedUp = grant.remainingTokens === 0 && grant.heldTokens === 0;
     if (isUsedUp && grant.source !== 'allowance') grant.closedAt ??= this.now;
@@ -205,7 +161,7 @@ export class Account {
     return grant;
   }
 
-  private append(type: EntryType, tokens: number, parts: Part[], cause: Cause): Entry {
+  append(type: EntryType, tokens: number, parts: Part[], cause: Cause): Entry {
     this.user.lastSeq += 1;
     const entry: Entry = {
       seq: this.user.lastSeq,
@@ -246,12 +202,20 @@ const emptyDetails = {
   windowStart: null,
   windowEnd: null,
   windowKind: null,
+  checkoutSessionId: null,
+  expiredTokens: 0,
+  voidedTokens: 0,
+  clawedTokens: 0,
+  clawTargetTokens: 0,
+  clawDebtTokens: 0,
+  settledDebtTokens: 0,
+  isWithheld: false,
 };
 
-function isPast(grant: Grant, now: Date): boolean {
+export function isPast(grant: Grant, now: Date): boolean {
   return grant.expiresAt !== null && grant.expiresAt <= now;
 }
 
-function part(grant: Grant, tokens: number): Part {
+export function part(grant: Grant, tokens: number): Part {
   return { grantId: grant.id, source: grant.source, tokens };
 }

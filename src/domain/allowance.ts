@@ -1,6 +1,6 @@
-/** Allowances: what lands at the start of a window, and what becomes of the one before it. */
+/** Allowances by our own clock (free, and plans given by hand): what lands at the start of a window. See landing.ts for paid ones. */
 import type { Account } from './account.ts';
-import type { Entry, Grant } from './model.ts';
+import type { Grant } from './model.ts';
 import { addDays, type Period, periodAt } from './period.ts';
 import { FREE_PLAN, planDefinition, TOKENS_PER_CREDIT } from './plans.ts';
 
@@ -10,8 +10,6 @@ export interface AllowanceInput {
   tokens: number;
   window: Period;
   expiresAt: Date;
-  /** What it says of itself: invoice, line, cost basis … */
-  details?: Partial<Grant>;
 }
 
 /**
@@ -29,7 +27,6 @@ export function landAllowance(account: Account, input: AllowanceInput): Grant {
     tokens: input.tokens,
     expiresAt: input.expiresAt,
     details: {
-      ...input.details,
       offer: input.plan,
       reason: `Allowance of ${input.plan}`,
       windowStart: input.window.start,
@@ -42,7 +39,9 @@ export function landAllowance(account: Account, input: AllowanceInput): Grant {
 function replaceAllowances(account: Account, next: AllowanceInput): void {
   const { rollover } = planDefinition(account.catalogue, next.plan);
   let kept = rollover === 'none' ? 0 : rollover.cappedCredits * TOKENS_PER_CREDIT;
-  const newestFirst = openAllowances(account).sort((a, b) => b.createdAt.getTime() - a.createdAt.getTime());
+  const newestFirst = openAllowances(account)
+    .filter(({ subscriptionId }) => subscriptionId === null)
+    .sort((a, b) => b.createdAt.getTime() - a.createdAt.getTime());
   for (const grant of newestFirst) {
     const carried = grant.offer === next.plan ? Math.min(kept, grant.remainingTokens) : 0;
     if (carried === 0) {
@@ -61,20 +60,18 @@ export function openAllowances(account: Account): Grant[] {
   return account.openGrants().filter((grant) => grant.source === 'allowance');
 }
 
-/** Voids what is left of the allowances that `belongs` picks. */
-export function voidAllowances(
-  account: Account,
-  reason: string,
-  belongs: (grant: Grant) => boolean,
-): Entry[] {
-  return openAllowances(account)
-    .filter(belongs)
-    .flatMap((grant) => account.takeOut(grant, 'voided', reason) ?? []);
+/** Voids what is left of all allowances. */
+export function voidAllowances(account: Account, reason: string): void {
+  for (const grant of openAllowances(account)) account.takeOut(grant, 'voided', reason);
 }
 
 /** Puts a user on the clock of the free plan; its allowance lands unless this window has had it before. */
 export function enterFreePlan(account: Account, key?: string): void {
-  const { user, now } = account;
+  putOnFreeClock(account);
+  landFreeAllowance(account, periodAt(account.user.createdAt, account.now), key);
+}
+
+export function putOnFreeClock({ user, now }: Account): void {
   const window = periodAt(user.createdAt, now);
   Object.assign(user, {
     subscriptionTier: FREE_PLAN,
@@ -88,12 +85,13 @@ export function enterFreePlan(account: Account, key?: string): void {
     periodEnd: window.end,
     monthlyTokensUsed: 0,
   });
-  landFreeAllowance(account, window, key);
 }
 
+/** Once a window, and not beside frozen credits of a subscription: it lands when those expire. */
 export function landFreeAllowance(account: Account, window: Period, key?: string): void {
   const { user } = account;
   if (user.freeAllowanceStart !== null && user.freeAllowanceStart >= window.start) return;
+  if (openAllowances(account).some(({ subscriptionId }) => subscriptionId !== null)) return;
   user.freeAllowanceStart = window.start;
   landAllowance(account, {
     key: key ?? `allowance:${FREE_PLAN}:${user.id}:${window.start.toISOString()}`,
@@ -118,7 +116,7 @@ export function enterManualPlan(account: Account, { plan, key, periodDays }: Man
   const endsAt = periodDays === null ? null : addDays(now, periodDays);
   const month = periodAt(now, now);
   const window = definition.reset === 'clock' || endsAt === null ? month : { start: now, end: endsAt };
-  voidAllowances(account, `Changed to ${plan}`, () => true);
+  voidAllowances(account, `Changed to ${plan}`);
   Object.assign(user, {
     subscriptionTier: plan,
     isSubscribed: true,

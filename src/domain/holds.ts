@@ -1,6 +1,7 @@
 /** Reserve, then settle: holds move tokens aside inside the grants that would burn now. */
 import type { Account } from './account.ts';
 import { mergeParts, type Part, sumOfParts } from './burn.ts';
+import { settleReturned } from './clawback.ts';
 import type { Cause, Hold, Outcome } from './model.ts';
 
 export type HoldInput = Omit<Hold, 'parts' | 'status' | 'capturedTokens' | 'settledAt' | 'createdAt'>;
@@ -66,5 +67,5 @@ function settle(account: Account, hold: Hold, status: Hold['status'], capturedTo
   hold.capturedTokens = capturedTokens;
   hold.settledAt = account.now;
   account.changedHolds.add(hold);
-  for (const reserved of hold.parts) account.leaveIfOver(account.grantOf(reserved.grantId));
+  for (const reserved of hold.parts) settleReturned(account, account.grantOf(reserved.grantId));
 }

@@ -1,7 +1,7 @@
 /** What each line of a paid invoice buys: the classifier of docs/credits.md (stripe.md B2, B5). Pure. */
+import type { LineKind, PaymentMoney } from './paid-lines.ts';
 import type { Period } from './period.ts';
 import { type Catalogue, packOfPrice, planOfPrice } from './plans.ts';
-import type { PaidTerm } from './subscription.ts';
 
 /** One line of an invoice, as far as it is read. Money in minor units. */
 export interface InvoiceLine {
@@ -35,18 +35,22 @@ export interface PaidInvoice {
   billingReason: string | null;
   /** Made by revising an earlier invoice: its lines were paid for before. */
   isRevision: boolean;
+  paidAt: Date;
+  money: PaymentMoney;
   lines: InvoiceLine[];
 }
 
-export type LineMeaning =
-  /** The allowance of the plan for the line's period. */
-  | { kind: 'full' | 'trial' | 'delta'; term: PaidTerm }
-  /** Money given back inside a plan change: takes nothing. */
-  | { kind: 'credit' }
-  /** A pack on an invoice: packs are granted by their Checkout session only, or they would be granted twice. */
-  | { kind: 'pack' }
-  | { kind: 'unknown_price' }
-  | { kind: 'none'; why: string };
+/** What a line is, and what it bought if it bought anything. */
+export interface LineMeaning {
+  kind: LineKind;
+  /** The plan or the pack; null where the price is not in the catalogue. */
+  offer: string | null;
+  /** Why it gives no tokens; null where it does. */
+  note: string | null;
+}
+
+/** The note of a line whose price is in no catalogue: somebody should look. */
+export const UNKNOWN_PRICE = 'its price is not in the catalogue';
 
 /** Reasons for which a subscription line is a purchase of ours; the others bill usage or were made by hand. */
 const BUYS = new Set([
@@ -73,36 +77,28 @@ export function isKnownBillingReason(reason: string | null): boolean {
  */
 export function classifyLine(
   catalogue: Catalogue,
-  invoice: PaidInvoice,
+  invoice: Pick<PaidInvoice, 'billingReason' | 'isRevision'>,
   line: InvoiceLine,
   trialEnd: Date | null,
 ): LineMeaning {
-  if (line.amount < 0) return { kind: 'credit' };
-  if (invoice.isRevision) return { kind: 'none', why: 'a revision of an earlier invoice' };
   const lookupKey = line.price?.lookupKey ?? null;
-  if (packOfPrice(catalogue, lookupKey)) return { kind: 'pack' };
+  const pack = packOfPrice(catalogue, lookupKey)?.pack ?? null;
+  const offer = planOfPrice(catalogue, lookupKey)?.plan ?? pack;
+  const none = (note: string): LineMeaning => ({ kind: 'none', offer, note });
+  if (line.amount < 0) return { kind: 'credit', offer, note: 'money given back inside a plan change' };
+  if (invoice.isRevision) return none('a revision of an earlier invoice, whose lines were paid for before');
+  if (pack !== null) return none('packs are granted by their Checkout session only');
   // Ad-hoc invoice items carry a price that Stripe made up: only the catalogue says what is ours.
-  const bought = planOfPrice(catalogue, lookupKey);
-  if (!bought) return { kind: 'unknown_price' };
-  if (line.subscriptionId === null) return { kind: 'none', why: 'no line of a subscription' };
+  if (offer === null) return none(UNKNOWN_PRICE);
+  if (line.subscriptionId === null) return none('it is no line of a subscription');
   if (invoice.billingReason === null || !BUYS.has(invoice.billingReason)) {
-    return { kind: 'none', why: `billing reason ${invoice.billingReason}` };
+    return none(`billing reason ${invoice.billingReason}`);
   }
-  if (line.quantity < 1) return { kind: 'none', why: 'quantity 0' };
-  const term: PaidTerm = {
-    invoiceId: invoice.id,
-    lineId: line.id,
-    itemId: line.subscriptionItemId,
-    isTopUp: line.isProration,
-    plan: bought.plan,
-    interval: line.price?.interval ?? 'month',
-    quantity: line.quantity,
-    amountMinor: line.amount - line.discount,
-    currency: line.currency,
-    ...line.period,
-  };
+  if (line.quantity < 1) return none('quantity 0');
+  // Not by the end of the trial: that moves when a trial is cut short or made longer.
   const isFree = line.amount === 0 && line.subtotal === 0;
-  if (isFree && trialEnd !== null && term.end <= trialEnd) return { kind: 'trial', term };
-  if (!line.isProration) return { kind: 'full', term };
-  return line.amount > 0 ? { kind: 'delta', term } : { kind: 'none', why: 'a proration that costs nothing' };
+  if (isFree && trialEnd !== null && line.period.start < trialEnd)
+    return { kind: 'trial', offer, note: null };
+  if (!line.isProration) return { kind: 'full', offer, note: null };
+  return line.amount > 0 ? { kind: 'delta', offer, note: null } : none('a proration that costs nothing');
 }

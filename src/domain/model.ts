@@ -22,6 +22,18 @@ export interface Grant extends BurnOrdered {
   windowStart: Date | null;
   windowEnd: Date | null;
   windowKind: 'full' | 'delta' | null;
+  checkoutSessionId: string | null;
+  /** What left it unused: by expiry, by a void, by a payment refund or dispute; each net of what came back. */
+  expiredTokens: number;
+  voidedTokens: number;
+  clawedTokens: number;
+  /** What payment refunds and disputes take of it in all, and the part of that which was spent and became debt. */
+  clawTargetTokens: number;
+  clawDebtTokens: number;
+  /** What of its amount settled debt when it landed. */
+  settledDebtTokens: number;
+  /** Voided because its subscription does not count now; restored exactly if it counts again. */
+  isWithheld: boolean;
   createdAt: Date;
 }
 
@@ -95,12 +107,29 @@ export interface Entry {
   createdAt: Date;
 }
 
+/** What a grant says of itself: where it came from and what it is for. */
+export type GrantDetails = Pick<
+  Grant,
+  | 'offer'
+  | 'reason'
+  | 'costBasisMinor'
+  | 'currency'
+  | 'invoiceId'
+  | 'invoiceLineId'
+  | 'checkoutSessionId'
+  | 'subscriptionId'
+  | 'subscriptionItemId'
+  | 'windowStart'
+  | 'windowEnd'
+  | 'windowKind'
+>;
+
 export interface GrantInput {
   key: string;
   source: GrantSource;
   tokens: number;
   expiresAt: Date | null;
-  details?: Partial<Omit<Grant, keyof BurnOrdered | 'amountTokens' | 'remainingTokens' | 'heldTokens'>>;
+  details?: Partial<GrantDetails>;
   cause?: Omit<Cause, 'key'>;
 }
 

@@ -1,5 +1,3 @@
-import { Temporal } from 'temporal-polyfill';
-
 /** Half-open `[start, end)`, UTC. */
 export interface Period {
   start: Date;
@@ -10,13 +8,19 @@ export const DAY_IN_MS = 86_400_000;
 
 /**
  * `anchor` plus `months`, clamped to the last day of a short month. Always counted from the anchor: stepping from the
- * previous end would drift from the 31st to the 28th and stay there.
+ * previous end would drift from the 31st to the 28th and stay there. Plain UTC arithmetic: with a calendar library the
+ * convergence histories (test/convergence) spent most of their time here.
  */
 export function addMonths(anchor: Date, months: number): Date {
-  const moved = Temporal.Instant.fromEpochMilliseconds(anchor.getTime())
-    .toZonedDateTimeISO('UTC')
-    .add({ months });
-  return new Date(moved.epochMilliseconds);
+  const month = anchor.getUTCMonth() + months;
+  const moved = new Date(anchor);
+  moved.setUTCFullYear(anchor.getUTCFullYear(), month, Math.min(anchor.getUTCDate(), daysOf(anchor, month)));
+  return moved;
+}
+
+/** Day 0 of the next month is the last of this one. */
+function daysOf(anchor: Date, month: number): number {
+  return new Date(Date.UTC(anchor.getUTCFullYear(), month + 1, 0)).getUTCDate();
 }
 
 export function addDays(from: Date, days: number): Date {

@@ -4,12 +4,14 @@
  * are only a convenience.
  */
 import type { Account } from './account.ts';
-import { enterFreePlan, landFreeAllowance, landManualAllowance, voidAllowances } from './allowance.ts';
+import { enterFreePlan, landFreeAllowance, landManualAllowance, openAllowances } from './allowance.ts';
+import { withhold } from './clawback.ts';
 import { releaseHold } from './holds.ts';
-import { landTermAllowance, termWindows } from './paid-terms.ts';
-import { nthPeriod, periodIndexAt } from './period.ts';
+import { allowancesOf, land, replaceEarlier } from './landing.ts';
+import type { Grant } from './model.ts';
+import type { Landing } from './paid-lines.ts';
+import { nthPeriod, periodAt, periodIndexAt } from './period.ts';
 import { FREE_PLAN, planDefinition } from './plans.ts';
-import type { SubscriptionState } from './subscription.ts';
 
 /** "Nothing is due": past every date that JavaScript and PostgreSQL agree on. */
 export const NEVER = new Date('9999-12-31T00:00:00.000Z');
@@ -21,29 +23,25 @@ interface Due {
 
 /**
  * Applies everything that is due at `account.now`.
- * @param subscription the user's current one, for the months of an annual term
- * @returns whether anything was due
+ * @param landings what the current subscription's paid lines buy: the months of a year land by the clock
  */
-export function roll(account: Account, subscription: SubscriptionState | null): boolean {
+export function roll(account: Account, landings: readonly Landing[]): void {
   const now = account.now;
-  let hasRolled = false;
-  for (let due = nextDue(account, subscription); due && due.at <= now; due = nextDue(account, subscription)) {
+  for (let due = nextDue(account, landings); due && due.at <= now; due = nextDue(account, landings)) {
     account.now = due.at;
     due.apply();
-    hasRolled = true;
   }
   account.now = now;
-  account.user.nextDueAt = nextDue(account, subscription)?.at ?? NEVER;
-  return hasRolled;
+  account.user.nextDueAt = nextDue(account, landings)?.at ?? NEVER;
 }
 
 /** The earliest thing to come; of those at one instant, what gives back goes before what takes, before what lands. */
-function nextDue(account: Account, subscription: SubscriptionState | null): Due | undefined {
+function nextDue(account: Account, landings: readonly Landing[]): Due | undefined {
   const dues = [
     ...dueHolds(account),
     ...dueGrants(account),
     ...dueAccessEnd(account),
-    ...dueWindow(account, subscription),
+    ...dueWindow(account, landings),
   ];
   return dues.reduce<Due | undefined>((first, due) => (!first || due.at < first.at ? due : first), undefined);
 }
@@ -57,43 +55,62 @@ function dueHolds(account: Account): Due[] {
 function dueGrants(account: Account): Due[] {
   return account.openGrants().flatMap((grant) => {
     if (grant.expiresAt === null) return [];
-    return [{ at: grant.expiresAt, apply: () => account.takeOut(grant, 'expired', 'Reached its expiry') }];
+    return [{ at: grant.expiresAt, apply: () => expire(account, grant) }];
   });
+}
+
+/** Where frozen credits of a subscription end, the free allowance that waited for it lands. */
+function expire(account: Account, grant: Grant): void {
+  account.takeOut(grant, 'expired', 'Reached its expiry');
+  const { user } = account;
+  if (grant.subscriptionId === null || user.subscriptionTier !== FREE_PLAN) return;
+  landFreeAllowance(account, periodAt(user.createdAt, account.now));
 }
 
 function dueAccessEnd(account: Account): Due[] {
   const { accessEndsAt } = account.user;
   if (accessEndsAt === null) return [];
   const lapse = (): void => {
-    voidAllowances(account, 'The plan has ended', () => true);
+    for (const grant of openAllowances(account)) {
+      if (grant.subscriptionId === null) account.takeOut(grant, 'voided', 'The plan has ended');
+      else withhold(account, grant, 'The plan has ended');
+    }
     enterFreePlan(account);
   };
   return [{ at: accessEndsAt, apply: lapse }];
 }
 
-function dueWindow(account: Account, subscription: SubscriptionState | null): Due[] {
+function dueWindow(account: Account, landings: readonly Landing[]): Due[] {
   const { user } = account;
   const plan = user.subscriptionTier;
-  if (user.currentSubscriptionId !== null) return dueAnnualMonth(account, subscription);
+  if (user.currentSubscriptionId !== null) return dueAnnualMonth(account, landings);
   if (planDefinition(account.catalogue, plan).reset !== 'clock') return [];
-  const land = (): void => {
+  const enter = (): void => {
     const window = nthPeriod(user.periodAnchor, periodIndexAt(user.periodAnchor, account.now));
     if (plan === FREE_PLAN) {
       user.monthlyResetDate = window.start;
       user.periodEnd = window.end;
+      user.monthlyTokensUsed = 0;
       landFreeAllowance(account, window);
     } else {
       landManualAllowance(account, `allowance:${plan}:${user.id}:${window.start.toISOString()}`, window);
     }
   };
-  return [{ at: user.periodEnd, apply: land }];
+  return [{ at: user.periodEnd, apply: enter }];
 }
 
-function dueAnnualMonth(account: Account, subscription: SubscriptionState | null): Due[] {
+function dueAnnualMonth(account: Account, landings: readonly Landing[]): Due[] {
   const { user } = account;
-  const term = subscription?.paid;
-  if (!subscription || !term || term.interval !== 'year') return [];
-  const month = termWindows(term).findIndex((window) => window.start >= user.periodEnd);
-  if (month < 1) return [];
-  return [{ at: user.periodEnd, apply: () => landTermAllowance(account, subscription, term, month) }];
+  const next = landings.find(
+    ({ key, kind, line, window }) => kind === 'full' && key !== line.key && window.start >= user.periodEnd,
+  );
+  if (!next) return [];
+  const enter = (): void => {
+    user.monthlyResetDate = next.window.start;
+    user.periodEnd = next.window.end;
+    user.monthlyTokensUsed = 0;
+    land(account, next);
+    replaceEarlier(account, allowancesOf(account, user.currentSubscriptionId ?? ''));
+  };
+  return [{ at: next.window.start, apply: enter }];
 }

@@ -4,6 +4,7 @@ import type { Account } from '../domain/account.ts';
 import type { Part } from '../domain/burn.ts';
 import type { Entry } from '../domain/model.ts';
 import { creditsOf, TOKENS_PER_CREDIT } from '../domain/plans.ts';
+import { refundConsumption } from '../domain/refund.ts';
 import { invalidField, notFound, TollgateError } from '../errors.ts';
 import { loadGrants, withAccount } from '../store/account.ts';
 import type { Transaction } from '../store/database.ts';
@@ -196,7 +197,7 @@ export async function refundInAccount(
     account,
     consumption.parts.map((part) => part.grantId),
   );
-  const entry = account.refund(consumption, tokens, {
+  const entry = refundConsumption(account, consumption, tokens, {
     key: `refund:${input.request.key}`,
     reason: input.reason,
     requestId: input.request.requestId,

@@ -46,7 +46,7 @@ function changeNow(context: Context, account: Account, input: PlanInput, request
     throw new TollgateError('conflict', `The user has the plan ${input.plan} already.`);
   }
   if (input.plan === FREE_PLAN) {
-    voidAllowances(account, 'Changed to free', () => true);
+    voidAllowances(account, 'Changed to free');
     enterFreePlan(account);
     return;
   }

@@ -55,6 +55,14 @@ export const grantColumns: Record<keyof Grant, string> = {
   windowStart: 'window_start',
   windowEnd: 'window_end',
   windowKind: 'window_kind',
+  checkoutSessionId: 'checkout_session_id',
+  expiredTokens: 'expired_tokens',
+  voidedTokens: 'voided_tokens',
+  clawedTokens: 'clawed_tokens',
+  clawTargetTokens: 'claw_target_tokens',
+  clawDebtTokens: 'claw_debt_tokens',
+  settledDebtTokens: 'settled_debt_tokens',
+  isWithheld: 'is_withheld',
   createdAt: 'created_at',
 };
 

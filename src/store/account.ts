@@ -4,8 +4,10 @@
  */
 import { Account } from '../domain/account.ts';
 import type { Entry, Grant, Hold } from '../domain/model.ts';
+import { landingsOf } from '../domain/paid-lines.ts';
 import type { Catalogue } from '../domain/plans.ts';
 import { roll } from '../domain/roll.ts';
+import { type Facts, settle } from '../domain/settle.ts';
 import { notFound } from '../errors.ts';
 import {
   GRANT_SELECT,
@@ -20,7 +22,8 @@ import {
 import { bucketOf } from './bucket.ts';
 import type { Pool, Transaction } from './database.ts';
 import { newUserRowId } from './ids.ts';
-import { findSubscription } from './subscriptions.ts';
+import { listPaidLines } from './paid-lines.ts';
+import { listSubscriptions } from './subscriptions.ts';
 import { inTransaction } from './transaction.ts';
 
 export interface AccountOptions {
@@ -55,19 +58,48 @@ export async function inAccount<T>(
   const { headGrantId, headRemainingTokens, ...user } = row;
   const account = new Account({ ...user }, grants, holds, catalogue, now, () => newUserRowId('gr', userId));
   const before = new Map(grants.map((grant) => [grant.id, { ...grant }]));
-  await rollAccount(tx, account);
+  if (row.nextDueAt <= now) await rollAccount(tx, account);
   const result = await work(account, tx);
-  await rollAccount(tx, account);
+  if (mayFallDueOtherwise(account, row)) await rollAccount(tx, account);
   await save(tx, account, row, before);
   return result;
 }
 
-/** Also sets the next due date, so it runs again after the work. */
+/** Applies what is due and sets the next due date. */
 async function rollAccount(tx: Transaction, account: Account): Promise<void> {
   const { id, currentSubscriptionId } = account.user;
-  const subscription =
-    currentSubscriptionId === null ? null : await findSubscription(tx, id, currentSubscriptionId);
-  roll(account, subscription);
+  if (currentSubscriptionId === null) return roll(account, []);
+  roll(account, landingsOf(account.catalogue, await listPaidLines(tx, id, currentSubscriptionId)));
+  if (account.user.currentSubscriptionId === null) {
+    // Its access has ended: another subscription may count from now on.
+    settle(account, await loadFacts(tx, account));
+    await rollAccount(tx, account);
+  }
+}
+
+/** What only burns tokens moves no due date forward; the date is set anew when it comes. */
+function mayFallDueOtherwise({ user, newGrants, changedHolds, entries }: Account, before: UserRow): boolean {
+  const hasMoved =
+    user.currentSubscriptionId !== before.currentSubscriptionId ||
+    !isSame(user.accessEndsAt, before.accessEndsAt) ||
+    !isSame(user.periodEnd, before.periodEnd);
+  const onlyBurns = entries.every(({ type }) => type === 'consumed');
+  return hasMoved || newGrants.size > 0 || changedHolds.size > 0 || !onlyBurns;
+}
+
+/**
+ * All that Stripe has told of the account's user, and the grants that it led to: closed ones come into the account as
+ * well.
+ */
+export async function loadFacts(tx: Transaction, account: Account): Promise<Facts> {
+  const userId = account.user.id;
+  const { rows } = await tx.query<Grant>(
+    `select ${GRANT_SELECT} from credit_grants where bucket = $1 and user_id = $2
+       and (invoice_id is not null or checkout_session_id is not null or is_withheld)`,
+    [bucketOf(userId), userId],
+  );
+  for (const grant of rows) if (!account.grants.has(grant.id)) account.grants.set(grant.id, grant);
+  return { subscriptions: await listSubscriptions(tx, userId), lines: await listPaidLines(tx, userId) };
 }
 
 async function lockUser(tx: Transaction, userId: string): Promise<UserRow | undefined> {
@@ -81,7 +113,7 @@ async function lockUser(tx: Transaction, userId: string): Promise<UserRow | unde
 async function loadOpenGrants(tx: Transaction, user: UserRow): Promise<Grant[]> {
   const { rows } = await tx.query<Grant>(
     `select ${GRANT_SELECT} from credit_grants
-     where bucket = $1 and user_id = $2 and (closed_at is null or held_tokens > 0)`,
+     where bucket = $1 and user_id = $2 and (closed_at is null or held_tokens > 0 or settled_debt_tokens > 0)`,
     [bucketOf(user.id), user.id],
   );
   for (const grant of rows) {
@@ -150,13 +182,13 @@ function grantsToWrite(
     if (oldHead) written.add(oldHead);
   }
   const headBefore = head && before.get(head.id);
-  const isOnlyBurnt =
-    headBefore !== undefined &&
-    head?.id === oldHeadId &&
-    headBefore.heldTokens === head.heldTokens &&
-    headBefore.expiresAt?.getTime() === head.expiresAt?.getTime();
-  if (head && isOnlyBurnt) written.delete(head);
+  if (head && headBefore && head.id === oldHeadId && isOnlyBurnt(headBefore, head)) written.delete(head);
   return [...written].filter((grant) => !account.newGrants.has(grant));
+}
+
+function isOnlyBurnt(before: Grant, after: Grant): boolean {
+  const fields = Object.keys(grantColumns) as (keyof Grant)[];
+  return fields.every((field) => field === 'remainingTokens' || isSame(before[field], after[field]));
 }
 
 async function insertEntries(tx: Transaction, userId: string, entries: readonly Entry[]): Promise<void> {
@@ -204,7 +236,10 @@ async function updateGrants(tx: Transaction, userId: string, grants: readonly Gr
   if (grants.length === 0) return;
   const { rowCount } = await tx.query(
     `update credit_grants g set remaining_tokens = r.remaining_tokens, held_tokens = r.held_tokens,
-       expires_at = r.expires_at, closed_at = r.closed_at, voided_at = r.voided_at
+       expires_at = r.expires_at, closed_at = r.closed_at, voided_at = r.voided_at,
+       expired_tokens = r.expired_tokens, voided_tokens = r.voided_tokens, clawed_tokens = r.clawed_tokens,
+       claw_target_tokens = r.claw_target_tokens, claw_debt_tokens = r.claw_debt_tokens,
+       settled_debt_tokens = r.settled_debt_tokens, is_withheld = r.is_withheld
      from ${grantRecord} r where g.bucket = $1 and g.user_id = $2 and g.id = r.id`,
     [bucketOf(userId), userId, asRows(grantColumns, grants)],
   );

@@ -1,6 +1,5 @@
 /** Snapshots of Stripe subscriptions, and which user a Stripe customer is. */
-import { z } from 'zod';
-import type { PaidTerm, SubscriptionState } from '../domain/subscription.ts';
+import type { SubscriptionState } from '../domain/subscription.ts';
 import { bucketOf } from './bucket.ts';
 import type { Queryable } from './database.ts';
 
@@ -8,32 +7,14 @@ const SELECT = `select id, customer_id as "customerId", status, plan, price_id a
   lookup_key as "lookupKey", interval, quantity, item_id as "itemId", current_period_start as "currentPeriodStart",
   current_period_end as "currentPeriodEnd", trial_end as "trialEnd", cancel_at as "cancelAt",
   canceled_at as "canceledAt", ended_at as "endedAt", started_at as "startedAt",
-  latest_invoice_id as "latestInvoiceId", paid_term as "paid" from subscriptions where bucket = $1 and user_id = $2`;
-
-const paidTermSchema = z.object({
-  invoiceId: z.string(),
-  lineId: z.string(),
-  itemId: z.string().nullable(),
-  isTopUp: z.boolean(),
-  plan: z.string(),
-  interval: z.string(),
-  quantity: z.int(),
-  amountMinor: z.int(),
-  currency: z.string(),
-  start: z.iso.datetime().transform((text) => new Date(text)),
-  end: z.iso.datetime().transform((text) => new Date(text)),
-});
-
-type Row = Omit<SubscriptionState, 'paid'> & { paid: unknown };
-
-const fromRow = (row: Row): SubscriptionState => ({
-  ...row,
-  paid: row.paid === null ? null : (paidTermSchema.parse(row.paid) satisfies PaidTerm),
-});
+  latest_invoice_id as "latestInvoiceId" from subscriptions where bucket = $1 and user_id = $2`;
 
 export async function listSubscriptions(tx: Queryable, userId: string): Promise<SubscriptionState[]> {
-  const { rows } = await tx.query<Row>(`${SELECT} order by started_at, id`, [bucketOf(userId), userId]);
-  return rows.map(fromRow);
+  const { rows } = await tx.query<SubscriptionState>(`${SELECT} order by started_at, id`, [
+    bucketOf(userId),
+    userId,
+  ]);
+  return rows;
 }
 
 export async function findSubscription(
@@ -41,8 +22,12 @@ export async function findSubscription(
   userId: string,
   subscriptionId: string,
 ): Promise<SubscriptionState | null> {
-  const { rows } = await tx.query<Row>(`${SELECT} and id = $3`, [bucketOf(userId), userId, subscriptionId]);
-  return rows[0] ? fromRow(rows[0]) : null;
+  const { rows } = await tx.query<SubscriptionState>(`${SELECT} and id = $3`, [
+    bucketOf(userId),
+    userId,
+    subscriptionId,
+  ]);
+  return rows[0] ?? null;
 }
 
 /** Drawn before an object is fetched from Stripe: of two fetches, the one with the higher ticket saw the later state. */
@@ -64,16 +49,15 @@ export async function storeSubscription(
   const { rowCount } = await tx.query(
     `insert into subscriptions (bucket, user_id, id, customer_id, status, plan, price_id, lookup_key, interval, quantity,
        item_id, current_period_start, current_period_end, trial_end, cancel_at, canceled_at, ended_at, started_at,
-       latest_invoice_id, paid_term, last_ticket, updated_at)
-     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)
+       latest_invoice_id, last_ticket, updated_at)
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)
      on conflict (bucket, user_id, id) do update set customer_id = excluded.customer_id, status = excluded.status,
        plan = excluded.plan, price_id = excluded.price_id, lookup_key = excluded.lookup_key,
        interval = excluded.interval, quantity = excluded.quantity, item_id = excluded.item_id,
        current_period_start = excluded.current_period_start, current_period_end = excluded.current_period_end,
        trial_end = excluded.trial_end, cancel_at = excluded.cancel_at, canceled_at = excluded.canceled_at,
        ended_at = excluded.ended_at, started_at = excluded.started_at, latest_invoice_id = excluded.latest_invoice_id,
-       paid_term = coalesce(excluded.paid_term, subscriptions.paid_term), last_ticket = excluded.last_ticket,
-       updated_at = excluded.updated_at
+       last_ticket = excluded.last_ticket, updated_at = excluded.updated_at
      where subscriptions.last_ticket < excluded.last_ticket`,
     [
       bucketOf(userId),
@@ -95,26 +79,11 @@ export async function storeSubscription(
       snapshot.endedAt,
       snapshot.startedAt,
       snapshot.latestInvoiceId,
-      snapshot.paid === null ? null : JSON.stringify(snapshot.paid),
       ticket,
       now,
     ],
   );
   return rowCount === 1;
-}
-
-/** Notes what the newest paid line bought; an older line never replaces it. */
-export async function storePaidTerm(
-  tx: Queryable,
-  userId: string,
-  subscriptionId: string,
-  term: PaidTerm,
-): Promise<void> {
-  await tx.query(
-    `update subscriptions set paid_term = $4 where bucket = $1 and user_id = $2 and id = $3
-       and (paid_term is null or (paid_term ->> 'start')::timestamptz <= $5)`,
-    [bucketOf(userId), userId, subscriptionId, JSON.stringify(term), term.start],
-  );
 }
 
 export async function findUserOfCustomer(db: Queryable, customerId: string): Promise<string | undefined> {
@@ -123,6 +92,15 @@ export async function findUserOfCustomer(db: Queryable, customerId: string): Pro
     [customerId],
   );
   return rows[0]?.userId;
+}
+
+/** Every customer that a user has had, deleted ones included. */
+export async function listCustomers(db: Queryable, userId: string): Promise<string[]> {
+  const { rows } = await db.query<{ id: string }>(
+    `select id from stripe_customers where user_id = $1 order by created_at, id`,
+    [userId],
+  );
+  return rows.map(({ id }) => id);
 }
 
 /**
@@ -149,9 +127,20 @@ export async function bindCustomer(
   return bound ?? '';
 }
 
-/** Forgets a customer that is gone from Stripe, so that its user can have another. */
-export async function unbindCustomer(tx: Queryable, userId: string, customerId: string): Promise<void> {
-  await tx.query(`delete from stripe_customers where id = $1 and user_id = $2`, [customerId, userId]);
+/**
+ * Notes that a customer is gone from Stripe, so that its user can have another. The mapping stays: late events of the
+ * old one still find their user.
+ */
+export async function tombstoneCustomer(
+  tx: Queryable,
+  userId: string,
+  customerId: string,
+  now: Date,
+): Promise<void> {
+  await tx.query(
+    `update stripe_customers set deleted_at = coalesce(deleted_at, $3) where id = $1 and user_id = $2`,
+    [customerId, userId, now],
+  );
   await tx.query(
     `update users set stripe_customer_id = null where bucket = $1 and id = $2 and stripe_customer_id = $3`,
     [bucketOf(userId), userId, customerId],

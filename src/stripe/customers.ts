@@ -2,7 +2,12 @@
 import { createHash } from 'node:crypto';
 import type { Context } from '../context.ts';
 import { unparkCustomer } from '../store/inbox.ts';
-import { bindCustomer, findUserOfCustomer, unbindCustomer } from '../store/subscriptions.ts';
+import {
+  bindCustomer,
+  findUserOfCustomer,
+  listCustomers,
+  tombstoneCustomer,
+} from '../store/subscriptions.ts';
 import { inTransaction } from '../store/transaction.ts';
 import { findProfile, findUser } from '../store/users.ts';
 import { isMissing } from './client.ts';
@@ -87,10 +92,12 @@ export async function ensureCustomer(context: Context, userId: string): Promise<
   if (bound !== null) {
     const customer = await fetchCustomer(context, bound);
     if (customer && !customer.isDeleted) return bound;
-    await inTransaction(pool, (tx) => unbindCustomer(tx, userId, bound));
+    await inTransaction(pool, (tx) => tombstoneCustomer(tx, userId, bound, context.clock.now()));
   }
+  // One key per life: after a deletion the old key would bring the deleted customer back.
+  const before = await listCustomers(pool, userId);
   const hash = createHash('sha256')
-    .update(`${userId} ${bound ?? ''}`)
+    .update(`${userId} ${before.join(' ')}`)
     .digest('hex')
     .slice(0, 40);
   // Without the profile: Stripe refuses a repeated key with other content, and a profile may change in between.

@@ -4,6 +4,7 @@ import { ConfigError } from '../config.ts';
 import type { Context } from '../context.ts';
 import type { LinePrice } from '../domain/invoice-lines.ts';
 import { TollgateError } from '../errors.ts';
+import { markHandled } from '../store/inbox.ts';
 import { isMissing } from './client.ts';
 import { type PriceShape, parsePrice } from './shapes.ts';
 
@@ -87,4 +88,24 @@ async function missingLookupKeys({ stripe, catalogue }: Context): Promise<string
     missing.push(...chunk.filter((key) => !found.has(key)));
   }
   return missing;
+}
+
+/**
+ * A price or product that was edited changes nobody's plan; a lookup key of the catalogue that leads nowhere any more
+ * would fail at the next checkout.
+ */
+export async function alertCatalogueDrift(
+  context: Context,
+  objectId: string,
+  eventId?: string,
+): Promise<boolean> {
+  const missing = await missingLookupKeys(context);
+  const outcome = missing.length === 0 ? 'the catalogue still holds' : `no price for ${missing.join(', ')}`;
+  if (missing.length > 0) {
+    const text = 'A lookup key of the catalogue has no active price in Stripe any more';
+    context.log.error({ alert: 'catalogue_drift', objectId, missing }, text);
+  }
+  const end = { status: 'handled', outcome, userId: null, now: context.clock.now() } as const;
+  if (eventId !== undefined) await markHandled(context.pool, eventId, end);
+  return true;
 }

@@ -49,11 +49,28 @@ const subscriptionShape = z.object({
 export type SubscriptionShape = z.output<typeof subscriptionShape>;
 export const parseSubscription = (value: unknown): SubscriptionShape => subscriptionShape.parse(value);
 
+/** One payment of an invoice; `payments` comes with expand only. Null until paid. */
+const invoicePaymentShape = z.object({
+  invoice: ref,
+  status: z.string(),
+  amount_paid: z.int().nullable(),
+  payment: z.object({
+    type: z.string(),
+    payment_intent: ref.nullish(),
+    charge: ref.nullish(),
+  }),
+});
+export type InvoicePaymentShape = z.output<typeof invoicePaymentShape>;
+export const parseInvoicePayment = (value: unknown): InvoicePaymentShape => invoicePaymentShape.parse(value);
+
 const invoiceShape = z.object({
   id: z.string(),
   customer: ref.nullable(),
   status: z.string().nullable(),
   billing_reason: z.string().nullable(),
+  created: seconds,
+  amount_paid: z.int(),
+  status_transitions: z.object({ paid_at: seconds.nullable() }),
   from_invoice: z.object({ action: z.string() }).nullable(),
   parent: z
     .object({ subscription_details: z.object({ subscription: ref }).nullish() })
@@ -103,6 +120,9 @@ const sessionShape = z.object({
   payment_status: z.string(),
   subscription: ref.nullable(),
   invoice: ref.nullable(),
+  payment_intent: ref.nullable(),
+  amount_total: z.int().nullable(),
+  created: seconds,
   metadata,
   url: z.string().nullable(),
 });
@@ -131,3 +151,48 @@ export interface CustomerShape {
   metadata: Record<string, string>;
 }
 export const parseCustomer = (value: unknown): CustomerShape => customerShape.parse(value);
+
+/** What the events of money going back point at: enough to find the payment. */
+const chargeShape = z.object({ id: z.string(), payment_intent: ref.nullable(), created: seconds });
+export type ChargeShape = z.output<typeof chargeShape>;
+export const parseCharge = (value: unknown): ChargeShape => chargeShape.parse(value);
+
+const intentShape = z.object({
+  id: z.string(),
+  amount_received: z.int(),
+  latest_charge: z.union([chargeShape, z.string()]).nullable(),
+});
+export type IntentShape = z.output<typeof intentShape>;
+export const parseIntent = (value: unknown): IntentShape => intentShape.parse(value);
+
+const refundShape = z.object({
+  id: z.string(),
+  amount: z.int(),
+  status: z.string().nullable(),
+  payment_intent: ref.nullable(),
+  charge: ref.nullable(),
+});
+export type RefundShape = z.output<typeof refundShape>;
+export const parseRefund = (value: unknown): RefundShape => refundShape.parse(value);
+
+const disputeShape = z.object({
+  id: z.string(),
+  amount: z.int(),
+  status: z.string(),
+  payment_intent: ref.nullable(),
+  charge: ref.nullable(),
+});
+export type DisputeShape = z.output<typeof disputeShape>;
+export const parseDispute = (value: unknown): DisputeShape => disputeShape.parse(value);
+
+const creditNoteShape = z.object({
+  id: z.string(),
+  invoice: ref,
+  status: z.string(),
+  post_payment_amount: z.int(),
+  refunds: z
+    .array(z.object({ amount_refunded: z.int() }))
+    .transform((refunds) => refunds.reduce((sum, { amount_refunded }) => sum + amount_refunded, 0)),
+});
+export type CreditNoteShape = z.output<typeof creditNoteShape>;
+export const parseCreditNote = (value: unknown): CreditNoteShape => creditNoteShape.parse(value);

@@ -41,7 +41,6 @@ export function snapshotOf(
     endedAt: subscription.ended_at,
     startedAt: subscription.created,
     latestInvoiceId: subscription.latest_invoice,
-    paid: null,
   };
 }
 

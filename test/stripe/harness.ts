@@ -17,7 +17,7 @@ import { type Database, openDatabase } from '../../src/store/database.ts';
 import { findViolations } from '../../src/store/invariants.ts';
 import { createCheckout } from '../../src/stripe/billing.ts';
 import { openStripe } from '../../src/stripe/client.ts';
-import { handleStripeEvent } from '../../src/stripe/sync.ts';
+import { handleStripeEvent } from '../../src/stripe/handle.ts';
 import { receiveWebhook } from '../../src/stripe/webhook.ts';
 import { createTestDatabase } from '../support/database.ts';
 
@@ -176,7 +176,7 @@ export class Service {
   }
 
   async customerOf(userId: string): Promise<string> {
-    const { rows } = await this.context.pool.query('select id from stripe_customers where user_id = $1', [
+    const { rows } = await this.context.pool.query('select id from stripe_customers where user_id = $1 and deleted_at is null', [
       userId,
     ]);
     return rows[0].id as string;

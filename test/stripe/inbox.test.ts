@@ -2,8 +2,8 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { findEvent } from '../../src/store/inbox.ts';
 import { backfillEvents, sweepInbox } from '../../src/stripe/backfill.ts';
+import { handleStripeEvent } from '../../src/stripe/handle.ts';
 import { listStripeEvents, readStripeEvent, replayStripeEvent } from '../../src/stripe/inbox.ts';
-import { handleStripeEvent } from '../../src/stripe/sync.ts';
 import { Service } from './harness.ts';
 
 let service: Service;

@@ -2,7 +2,8 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { cancelSubscription } from '../../src/stripe/billing.ts';
 import { ensureCustomer } from '../../src/stripe/customers.ts';
-import { handleStripeEvent, syncSubscription } from '../../src/stripe/sync.ts';
+import { handleStripeEvent } from '../../src/stripe/handle.ts';
+import { syncSubscription } from '../../src/stripe/sync.ts';
 import { receiveWebhook } from '../../src/stripe/webhook.ts';
 import { type Delivery, request, Service, sign } from './harness.ts';
 

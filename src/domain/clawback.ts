@@ -1,0 +1,108 @@
+/**
+ * Taking tokens back after a payment refund or a dispute, and giving back exactly those. A grant has one absolute
+ * target; whatever order facts arrive in, the same target ends in the same grant (stripe.md B7). Pure.
+ *
+ * amount = spent (consumed, held, settled debt) + expired + voided + clawed + remaining. A clawback covers its target
+ * with what has left unused anyway, then with what remains; only what was spent becomes debt, and the next grant
+ * settles that first.
+ */
+import { type Account, isPast, part } from './account.ts';
+import type { Part } from './burn.ts';
+import type { Grant } from './model.ts';
+
+/** @param targetTokens of all that this grant gave; 0 restores it */
+export function setClawTarget(account: Account, grant: Grant, targetTokens: number, reason: string): void {
+  if (grant.clawTargetTokens === targetTokens) return;
+  grant.clawTargetTokens = targetTokens;
+  account.changedGrants.add(grant);
+  settleClawback(account, grant, reason);
+}
+
+/** Makes what was taken and what is owed agree with the target; does nothing where they do. */
+export function settleClawback(account: Account, grant: Grant, reason: string): void {
+  const { clawTargetTokens: target, clawedTokens: clawed, remainingTokens: remaining } = grant;
+  const unused = grant.expiredTokens + grant.voidedTokens;
+  const owed = Math.max(0, target - unused - clawed - remaining);
+  const taken = Math.min(remaining, Math.max(0, target - owed - clawed - unused));
+  const given = Math.max(0, clawed + owed - target);
+  const owedMore = owed - grant.clawDebtTokens;
+  if (taken === 0 && given === 0 && owedMore === 0) return;
+  const { user } = account;
+  // Debt that a later grant has settled meanwhile goes back to that grant.
+  const debtChange = Math.max(owedMore, -user.debtTokens);
+  const moved = given - taken;
+  grant.clawedTokens -= moved;
+  grant.clawDebtTokens += debtChange;
+  grant.remainingTokens += moved;
+  if (moved > 0) grant.closedAt = null;
+  user.availableTokens += moved;
+  user.debtTokens += debtChange;
+  account.touch(grant);
+  const cause = { key: `claw:${grant.id}:${user.lastSeq + 1}`, reason };
+  const parts = moved === 0 ? [] : [part(grant, moved)];
+  account.append('voided', moved - debtChange, parts, cause).debtDeltaTokens = debtChange;
+  returnSettledDebt(account, grant, debtChange - owedMore);
+  if (given > 0) settleReturned(account, grant);
+}
+
+/** @param tokens of debt of `owing` that is void although later grants have paid it */
+function returnSettledDebt(account: Account, owing: Grant, tokens: number): void {
+  if (tokens === 0) return;
+  const settlers = [...account.grants.values()]
+    .filter((grant) => grant.settledDebtTokens > 0)
+    .sort((a, b) => b.createdAt.getTime() - a.createdAt.getTime() || (a.id < b.id ? 1 : -1));
+  const parts: Part[] = [];
+  let left = tokens;
+  for (const settler of settlers) {
+    const back = Math.min(left, settler.settledDebtTokens);
+    if (back === 0) break;
+    left -= back;
+    settler.settledDebtTokens -= back;
+    account.add(settler, back);
+    parts.push(part(settler, back));
+  }
+  if (left > 0) throw new Error(`${left} tokens of settled debt belong to no grant that is loaded.`);
+  owing.clawDebtTokens -= tokens;
+  const key = `claw:${owing.id}:${account.user.lastSeq + 1}`;
+  account.append('refunded', tokens, parts, { key, reason: 'Debt that it settled is void' });
+  for (const back of parts) settleReturned(account, account.grantOf(back.grantId));
+}
+
+/** What came back to a grant that has expired or was voided leaves again; a clawback that lacked it takes it. */
+export function settleReturned(account: Account, grant: Grant): void {
+  if (grant.remainingTokens > 0 && grant.voidedAt !== null) {
+    account.takeOut(grant, 'voided', 'Returned to a grant that was voided');
+  } else if (grant.remainingTokens > 0 && isPast(grant, account.now)) {
+    account.takeOut(grant, 'expired', 'Returned to a grant that had expired');
+  }
+  if (grant.clawTargetTokens > 0) settleClawback(account, grant, 'Returned to a grant that was paid back');
+}
+
+/** Voids what is left of a grant for as long as its subscription does not count. */
+export function withhold(account: Account, grant: Grant, reason: string): void {
+  if (grant.isWithheld || grant.voidedAt !== null || (isClosedFor(grant) && grant.remainingTokens === 0))
+    return;
+  account.takeOut(grant, 'voided', reason);
+  grant.isWithheld = true;
+}
+
+/** An expired grant has nothing more to lose. */
+function isClosedFor(grant: Grant): boolean {
+  return grant.closedAt !== null && grant.expiresAt !== null && grant.expiresAt <= grant.closedAt;
+}
+
+/** Gives a withheld grant back what was taken of it, unless its time is over. */
+export function restore(account: Account, grant: Grant, reason: string): void {
+  if (!grant.isWithheld || (grant.expiresAt !== null && grant.expiresAt <= account.now)) return;
+  const tokens = grant.voidedTokens;
+  grant.isWithheld = false;
+  grant.voidedAt = null;
+  grant.voidedTokens = 0;
+  grant.closedAt = null;
+  account.add(grant, tokens);
+  if (tokens > 0) {
+    const key = `restored:${grant.id}:${account.user.lastSeq + 1}`;
+    account.append('voided', tokens, [part(grant, tokens)], { key, reason });
+  }
+  settleReturned(account, grant);
+}

@@ -1,0 +1,102 @@
+/** The one place where what a paid line buys becomes a grant, and where a subscription's earlier windows end. Pure. */
+import { type Account, isPast } from './account.ts';
+import { setClawTarget } from './clawback.ts';
+import type { Grant } from './model.ts';
+import { clawTarget, type Landing } from './paid-lines.ts';
+import { addDays } from './period.ts';
+import { planDefinition, TOKENS_PER_CREDIT } from './plans.ts';
+
+/** The allowances that one subscription gave, whatever became of them. */
+export function allowancesOf(account: Account, subscriptionId: string): Grant[] {
+  return [...account.grants.values()].filter(
+    (grant) => grant.subscriptionId === subscriptionId && grant.source === 'allowance',
+  );
+}
+
+/** @returns null where an earlier line has given this window as much already */
+export function land(account: Account, landing: Landing): Grant | null {
+  const { line, window, offer } = landing;
+  const had = tokensOfWindow(account, landing);
+  if (landing.tokens <= had) return null;
+  const isRest = landing.kind === 'delta' || had > 0;
+  const grant = account.grant({
+    key: landing.key,
+    source: 'allowance',
+    tokens: landing.tokens - had,
+    expiresAt: addDays(window.end, planDefinition(account.catalogue, offer).graceDays),
+    details: {
+      offer,
+      reason: isRest ? `Change to ${line.quantity} × ${offer}` : `Allowance of ${offer}`,
+      invoiceId: line.paymentId,
+      invoiceLineId: line.lineId,
+      subscriptionId: line.subscriptionId,
+      subscriptionItemId: line.itemId,
+      costBasisMinor: landing.costBasisMinor,
+      currency: line.currency,
+      windowStart: window.start,
+      windowEnd: window.end,
+      windowKind: isRest ? 'delta' : 'full',
+    },
+  });
+  setClawTarget(account, grant, clawTarget(line, grant.amountTokens), 'The payment went back');
+  return grant;
+}
+
+/** What a month had before a later line, heard of late, took it over. */
+function tokensOfWindow(account: Account, { kind, line, window }: Landing): number {
+  if (kind === 'delta') return 0;
+  let tokens = 0;
+  for (const grant of account.grants.values()) {
+    const isOfWindow =
+      grant.subscriptionItemId === line.itemId && grant.windowStart?.getTime() === window.start.getTime();
+    if (isOfWindow) tokens += grant.amountTokens;
+  }
+  return tokens;
+}
+
+/** The newest window that a subscription's lines have given. */
+export function newestWindow(allowances: readonly Grant[]): Grant | undefined {
+  let newest: Grant | undefined;
+  for (const grant of allowances) {
+    if (grant.windowKind !== 'full' || grant.windowStart === null) continue;
+    if (!newest?.windowStart || grant.windowStart > newest.windowStart) newest = grant;
+  }
+  return newest;
+}
+
+/** Ends what a subscription gave for earlier windows, but for what its plan rolls over. */
+export function replaceEarlier(account: Account, allowances: readonly Grant[]): void {
+  const newest = newestWindow(allowances);
+  if (!newest?.windowStart || newest.offer === null) return;
+  const { rollover } = planDefinition(account.catalogue, newest.offer);
+  let kept = rollover === 'none' ? 0 : rollover.cappedCredits * TOKENS_PER_CREDIT;
+  const earlier = allowances
+    .filter(
+      ({ windowStart }) => windowStart !== null && newest.windowStart && windowStart < newest.windowStart,
+    )
+    .filter((grant) => !isPast(grant, account.now))
+    .sort((a, b) => Number(b.windowStart) - Number(a.windowStart));
+  for (const grant of earlier) {
+    const carried = grant.offer === newest.offer ? Math.min(kept, grant.remainingTokens) : 0;
+    kept -= carried;
+    if (carried > 0) carry(account, grant, carried, newest.expiresAt);
+    else endWindow(account, grant);
+  }
+}
+
+function carry(account: Account, grant: Grant, tokens: number, expiresAt: Date | null): void {
+  if (tokens < grant.remainingTokens) account.expireExcess(grant, tokens, 'Above what the plan rolls over');
+  if (grant.expiresAt?.getTime() === expiresAt?.getTime()) return;
+  grant.expiresAt = expiresAt;
+  account.changedGrants.add(grant);
+}
+
+function endWindow(account: Account, grant: Grant): void {
+  if (!grant.isWithheld) {
+    account.takeOut(grant, 'expired', 'Replaced by the next allowance');
+    return;
+  }
+  // It has nothing to lose now, and is not to come back.
+  grant.expiresAt = account.now;
+  account.changedGrants.add(grant);
+}

@@ -1,0 +1,234 @@
+/**
+ * Makes a user's ledger agree with what Stripe says was agreed and paid, whatever the order in which we heard of it:
+ * grants for paid lines, the plan, what is withheld, what is taken back. The same facts at the same time always end in
+ * the same plan, grants and balances; doing it again changes nothing (promise 4). Pure.
+ */
+import type { Account } from './account.ts';
+import { openAllowances, putOnFreeClock } from './allowance.ts';
+import { restore, setClawTarget, withhold } from './clawback.ts';
+import { paidPeriods, settleFreeAllowance } from './free-allowance.ts';
+import { allowancesOf, land, newestWindow, replaceEarlier } from './landing.ts';
+import type { Grant } from './model.ts';
+import { clawTarget, type Landing, landingsOf, type PaidLine, paidTwice } from './paid-lines.ts';
+import { addMonths } from './period.ts';
+import { FREE_PLAN, planDefinition, TOKENS_PER_CREDIT } from './plans.ts';
+import { accessEndsAt, hasEnded, isEntitled, paidUntil, type SubscriptionState } from './subscription.ts';
+
+/** All that Stripe has told of one user. */
+export interface Facts {
+  subscriptions: readonly SubscriptionState[];
+  lines: readonly PaidLine[];
+}
+
+export interface Settled {
+  /** What changed, in words. */
+  done: string[];
+  /** Entitled subscriptions beside the one that counts. */
+  duplicates: string[];
+  /** Lines for a window that another line has paid for. */
+  paidTwice: PaidLine[];
+}
+
+/** A subscription with all that was paid for it. */
+interface Agreement {
+  subscription: SubscriptionState;
+  lines: PaidLine[];
+  paidEnd: Date | null;
+}
+
+/** The account has everything that is due applied, and all grants that were bought are loaded. */
+export function settle(account: Account, facts: Facts): Settled {
+  const done: string[] = [];
+  const byKey = new Map([...account.grants.values()].map((grant) => [grant.key, grant]));
+  landPacks(account, facts.lines, byKey, done);
+  const agreements = facts.subscriptions
+    .map((subscription) => agreementOf(subscription, facts.lines))
+    .sort(oldestFirst);
+  for (const agreement of agreements) landWindows(account, agreement, byKey, done);
+  const entitled = agreements.filter(({ subscription, paidEnd }) =>
+    isEntitled(account.catalogue, subscription, paidEnd, account.now),
+  );
+  const current = entitled[0];
+  applyPlan(account, current, done);
+  for (const agreement of agreements) giveOrWithhold(account, agreement, current, agreements);
+  clawBack(account, facts.lines, byKey, done);
+  if (account.user.subscriptionTier === FREE_PLAN) {
+    const paid = agreements.flatMap(({ subscription, lines }) => paidPeriods(account, subscription, lines));
+    settleFreeAllowance(account, paid);
+  }
+  return {
+    done,
+    duplicates: entitled.slice(1).map(({ subscription }) => subscription.id),
+    paidTwice: agreements.flatMap(({ lines }) => paidTwice(lines)),
+  };
+}
+
+function agreementOf(subscription: SubscriptionState, all: readonly PaidLine[]): Agreement {
+  const lines = all.filter(({ subscriptionId }) => subscriptionId === subscription.id);
+  return { subscription, lines, paidEnd: paidUntil(lines) };
+}
+
+/** Of two live subscriptions the older one counts. */
+function oldestFirst({ subscription: a }: Agreement, { subscription: b }: Agreement): number {
+  return a.startedAt.getTime() - b.startedAt.getTime() || (a.id < b.id ? -1 : 1);
+}
+
+function landPacks(
+  account: Account,
+  lines: readonly PaidLine[],
+  byKey: Map<string, Grant>,
+  done: string[],
+): void {
+  for (const line of lines) {
+    if (line.kind !== 'pack' || line.offer === null || byKey.has(line.key)) continue;
+    const pack = account.catalogue.packs[line.offer];
+    if (!pack || line.quantity < 1) continue;
+    const grant = account.grant({
+      key: line.key,
+      source: 'top_up',
+      tokens: pack.credits * TOKENS_PER_CREDIT * line.quantity,
+      expiresAt: null,
+      details: {
+        offer: line.offer,
+        reason: `Pack ${line.offer}`,
+        checkoutSessionId: line.paymentId,
+        costBasisMinor: line.amountMinor,
+        currency: line.currency,
+      },
+    });
+    byKey.set(line.key, grant);
+    done.push(`${line.key} granted`);
+  }
+}
+
+function landWindows(
+  account: Account,
+  agreement: Agreement,
+  byKey: Map<string, Grant>,
+  done: string[],
+): void {
+  const { subscription, lines } = agreement;
+  if (lines.length === 0) return;
+  for (const landing of landingsOf(account.catalogue, lines)) {
+    if (byKey.has(landing.key) || !isDue(account, agreement, landing)) continue;
+    const grant = land(account, landing);
+    if (!grant) continue;
+    byKey.set(landing.key, grant);
+    done.push(`${landing.key} granted`);
+  }
+  replaceEarlier(account, allowancesOf(account, subscription.id));
+}
+
+/** A paid line gives its first window in any case; the months of a year as long as the subscription goes on. */
+function isDue(
+  account: Account,
+  { subscription, paidEnd }: Agreement,
+  { key, line, window }: Landing,
+): boolean {
+  if (key === line.key) return true;
+  if (window.start > account.now) return false;
+  if (hasEnded(subscription)) return subscription.endedAt !== null && window.start < subscription.endedAt;
+  return isEntitled(account.catalogue, subscription, paidEnd, account.now);
+}
+
+/** Makes the plan that of `current`; without one, a user who had a subscription is on the free plan's clock. */
+function applyPlan(account: Account, current: Agreement | undefined, done: string[]): void {
+  const { user } = account;
+  if (!current) {
+    if (user.currentSubscriptionId === null) return;
+    done.push(`free after ${user.currentSubscriptionId}`);
+    putOnFreeClock(account);
+    return;
+  }
+  const { subscription, paidEnd } = current;
+  const plan = subscription.plan ?? user.subscriptionTier;
+  for (const grant of openAllowances(account)) {
+    if (grant.subscriptionId !== null) continue;
+    if (grant.offer === FREE_PLAN) withhold(account, grant, `Changed to ${plan}`);
+    else account.takeOut(grant, 'voided', `Changed to ${plan}`);
+  }
+  enterWindow(account, subscription);
+  if (user.subscriptionTier !== plan) done.push(plan);
+  user.currentSubscriptionId = subscription.id;
+  user.subscriptionTier = plan;
+  user.isSubscribed = true;
+  user.isMetered = planDefinition(account.catalogue, plan).overage === 'meter';
+  user.subscriptionEndsAt = subscription.cancelAt ?? paidEnd ?? subscription.currentPeriodEnd;
+  user.accessEndsAt = accessEndsAt(account.catalogue, subscription, paidEnd);
+}
+
+/** The window of counting is the newest that was paid for; until then the one that Stripe says. */
+function enterWindow(account: Account, subscription: SubscriptionState): void {
+  const { user } = account;
+  const isNew = user.currentSubscriptionId !== subscription.id;
+  const newest = newestWindow(allowancesOf(account, subscription.id));
+  const start = newest?.windowStart ?? (isNew ? subscription.currentPeriodStart : user.monthlyResetDate);
+  const end = newest?.windowEnd ?? (isNew ? firstWindowEnd(subscription) : user.periodEnd);
+  if (isNew) user.periodAnchor = subscription.currentPeriodStart;
+  if (isNew || start.getTime() !== user.monthlyResetDate.getTime()) user.monthlyTokensUsed = 0;
+  user.monthlyResetDate = start;
+  user.periodEnd = end;
+}
+
+function firstWindowEnd(subscription: SubscriptionState): Date {
+  return subscription.interval === 'year'
+    ? addMonths(subscription.currentPeriodStart, 1)
+    : subscription.currentPeriodEnd;
+}
+
+/**
+ * Credits of a subscription that does not count are withheld: one that has ended, or one beside the one that counts.
+ * Frozen ones (paused, unpaid) are kept until they expire.
+ */
+function giveOrWithhold(
+  account: Account,
+  agreement: Agreement,
+  current: Agreement | undefined,
+  all: readonly Agreement[],
+): void {
+  const { subscription, lines } = agreement;
+  const isOver =
+    hasEnded(subscription) || (subscription.cancelAt !== null && subscription.cancelAt <= account.now);
+  const isOther = current !== undefined && current !== agreement;
+  const isAgain = isTrialAgain(subscription, all);
+  const trials = new Set(
+    isAgain ? lines.filter(({ kind }) => kind === 'trial').map(({ lineId }) => lineId) : [],
+  );
+  for (const grant of allowancesOf(account, subscription.id)) {
+    if (isOver) withhold(account, grant, 'The subscription has ended');
+    else if (isOther) withhold(account, grant, 'Another subscription decides the plan');
+    else if (trials.has(grant.invoiceLineId ?? '')) withhold(account, grant, 'A second trial of the plan');
+    else restore(account, grant, 'The subscription counts again');
+  }
+}
+
+/** A trial's allowance is given once per user and plan (stripe.md B2). */
+function isTrialAgain(subscription: SubscriptionState, all: readonly Agreement[]): boolean {
+  return (
+    subscription.trialEnd !== null &&
+    all.some(
+      ({ subscription: other }) =>
+        other.id !== subscription.id &&
+        other.startedAt < subscription.startedAt &&
+        other.trialEnd !== null &&
+        other.plan === subscription.plan,
+    )
+  );
+}
+
+function clawBack(
+  account: Account,
+  lines: readonly PaidLine[],
+  byKey: Map<string, Grant>,
+  done: string[],
+): void {
+  const byLine = new Map(lines.map((line) => [line.kind === 'pack' ? line.key : line.lineId, line]));
+  for (const grant of byKey.values()) {
+    const line = byLine.get(grant.invoiceLineId ?? grant.key);
+    if (!line) continue;
+    const target = clawTarget(line, grant.amountTokens);
+    if (target === grant.clawTargetTokens) continue;
+    done.push(`${grant.key}: ${target} of ${grant.amountTokens} tokens paid back`);
+    setClawTarget(account, grant, target, target > 0 ? 'The payment went back' : 'The payment came back');
+  }
+}
