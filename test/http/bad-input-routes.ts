@@ -122,6 +122,18 @@ badQuery(
   cursorOf('ledger', 'victim', 1.5),
   cursorOf('ledger', 'victim', { a: 1 }),
 );
+badQuery(
+  'GET /v1/users/victim/usage',
+  'at',
+  'at=yesterday',
+  'at=',
+  'at=2026-03-10',
+  'at=2026-02-30T00:00:00Z',
+  'at=2026-03-10T12:00:00.001Z', // in the future
+  'at=2026-03-10T11:59:59Z', // before the victim signed up
+  'at=2026-03-10T12:00:00Z&at=2026-03-10T12:00:00Z',
+);
+badQuery('GET /v1/users/victim/usage', 'from', 'from=2026-03-10T12:00:00Z');
 badQuery('GET /v1/admin/stripe-events', 'status', 'status=done', 'status=constructor');
 badQuery(
   'GET /v1/admin/stripe-events',

@@ -83,6 +83,31 @@ describe('users', () => {
     });
   });
 
+  it('usage?at= is the balance as of then, held tokens apart', async () => {
+    const userId = await service.user();
+    const usageAt = (at: string) => get(`/v1/users/${userId}/usage?at=${encodeURIComponent(at)}`);
+    const born = service.clock.now();
+    service.clock.advance(60);
+    await call('POST', '/v1/credits/holds', { as: keys.consume, body: { userId, tokens: 3000 } });
+    service.clock.advance(60);
+    await consume(userId);
+    const now = (await get(`/v1/users/${userId}/usage`)).body;
+    const after = (seconds: number) => new Date(born.getTime() + seconds * 1000).toISOString();
+    const at = async (seconds: number) => (await usageAt(after(seconds))).body;
+    expect(await at(0)).toMatchObject({ credits: 5, availableTokens: 10_000, heldTokens: 0 });
+    expect(await at(119)).toMatchObject({ credits: 3, availableTokens: 7000, heldTokens: 3000 });
+    expect(await at(120)).toEqual({
+      at: after(120),
+      credits: 2,
+      availableTokens: 5000,
+      heldTokens: 3000,
+      debtTokens: 0,
+      totalTokensUsed: 2000,
+      balances: now.balances,
+    });
+    service.clock.set(born);
+  });
+
   it('pages by cursor without a gap or a repeat', async () => {
     const userId = await service.user();
     for (let n = 0; n < 5; n++) await consume(userId, { tokens: 10 + n });

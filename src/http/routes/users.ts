@@ -3,11 +3,12 @@ import { z } from 'zod';
 import { FREE_PLAN } from '../../domain/plans.ts';
 import { TollgateError } from '../../errors.ts';
 import { listLedger, listUserGrants } from '../../lib/lists.ts';
+import { readUsageAt } from '../../lib/usage-at.ts';
 import { readSubscription, readUsage, readUser, signUp, userNow } from '../../lib/users.ts';
 import { deleteProfile } from '../../store/users.ts';
 import { type Principal, type Route, route } from '../route.ts';
 import * as answer from '../schemas/answers.ts';
-import { catalogueName, page, periodDays, userId, userParams } from '../schemas/inputs.ts';
+import { catalogueName, page, periodDays, timestamp, userId, userParams } from '../schemas/inputs.ts';
 
 const TAG = 'Users';
 const read = { kind: 'apiKey', scopes: ['read'] } as const;
@@ -66,14 +67,23 @@ export const userRoutes: Route[] = [
   route({
     method: 'get',
     path: '/v1/users/{userId}/usage',
-    summary: 'Balance and usage of a user',
+    summary: 'Balance and usage of a user, now or as of then',
+    description:
+      'With `at`, the balance as of that time, read off the ledger. Entries carry the time of business, and what fell due is stamped with its due date, so the balance of a time that has passed does not change.',
     tag: TAG,
     auth: read,
     idempotency: 'none',
     params: userParams,
-    responses: { 200: answer.answers('The present balance.', answer.serviceUsage) },
-    async handler(context, { params }) {
-      return { status: 200, body: await readUsage(context, params.userId) };
+    query: z.strictObject({ at: timestamp.optional() }),
+    responses: {
+      200: answer.answers(
+        'The present balance; with `at`, the balance as of then.',
+        z.union([answer.serviceUsage, answer.usageAt]),
+      ),
+    },
+    async handler(context, { params: { userId }, query: { at } }) {
+      const body = at ? await readUsageAt(context, userId, at) : await readUsage(context, userId);
+      return { status: 200, body };
     },
   }),
   route({

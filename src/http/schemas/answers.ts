@@ -56,15 +56,28 @@ export const seedUsage = z
   .strictObject({ success: z.literal(true), data: z.strictObject(usageFields) })
   .meta({ id: 'OwnUsage' });
 
+const balances = z
+  .array(z.strictObject({ grantId: z.string(), source, remainingTokens: tokens, expiresAt: maybe(time) }))
+  .meta({ description: 'In burn order.' });
+
 export const serviceUsage = z
-  .strictObject({
-    ...usageFields,
-    heldTokens: tokens,
-    balances: z
-      .array(z.strictObject({ grantId: z.string(), source, remainingTokens: tokens, expiresAt: maybe(time) }))
-      .meta({ description: 'In burn order.' }),
-  })
+  .strictObject({ ...usageFields, heldTokens: tokens, balances })
   .meta({ id: 'Usage' });
+
+export const usageAt = z
+  .strictObject({
+    at: time,
+    credits,
+    availableTokens: tokens,
+    heldTokens: tokens,
+    debtTokens: tokens,
+    totalTokensUsed: tokens,
+    balances: balances.meta({
+      description:
+        'In burn order; `expiresAt` as it is known today, which a successor may have brought forward.',
+    }),
+  })
+  .meta({ id: 'UsageAt', description: 'The balance as of then.' });
 
 const creditInfo = z
   .strictObject({ tokensUsed: tokens, creditsRemaining: credits, totalTokensUsed: tokens })
