@@ -1,23 +1,21 @@
-/** What the billing routes do: checkout, portal, cancel, resume. Fulfilment is the webhook's own (sync.ts). */
-import { createHash } from 'node:crypto';
+/** Selling: Checkout for plans and packs. Fulfilment is the webhook's own (sync.ts). */
 import type Stripe from 'stripe';
 import type { Context } from '../context.ts';
 import { creditsOf } from '../domain/plans.ts';
 import { invalidField, notFound, TollgateError } from '../errors.ts';
 import type { Answer, ChangeRequest } from '../lib/requests.ts';
-import { readSubscription, userNow } from '../lib/users.ts';
-import { listSubscriptions } from '../store/subscriptions.ts';
+import { userNow } from '../lib/users.ts';
 import { isMissing } from './client.ts';
 import { ensureCustomer, userOfSession } from './customers.ts';
+import { LIVE_STATUSES, shortHash } from './live-subscription.ts';
+import { planLookupKey } from './offers.ts';
 import { onceOutside, oneAtATime } from './outside.ts';
 import { priceOnSale } from './prices.ts';
-import { parseSession, parseSubscription, type SubscriptionShape, USER_METADATA } from './shapes.ts';
-import { syncCheckoutSession, syncSubscription } from './sync.ts';
+import { parseSession, USER_METADATA } from './shapes.ts';
+import { syncCheckoutSession } from './sync.ts';
 
+export { type CancelInput, cancelSubscription, resumeSubscription } from './cancel.ts';
 export { createPortalSession, type PortalInput } from './portal.ts';
-
-/** Statuses of a subscription that still is one: a second beside it would be paid twice. */
-const LIVE = new Set(['trialing', 'active', 'past_due', 'unpaid', 'paused', 'incomplete']);
 
 export interface CheckoutInput {
   userId: string;
@@ -75,14 +73,7 @@ function lookupKeyOf({ catalogue }: Context, { plan, pack, interval }: CheckoutI
     if (offer) return offer.price;
     throw invalidField('pack', `unknown; one of ${Object.keys(catalogue.packs).join(', ')}`);
   }
-  const definition = Object.hasOwn(catalogue.plans, plan ?? '') ? catalogue.plans[plan ?? ''] : undefined;
-  if (!definition) throw invalidField('plan', `unknown; one of ${Object.keys(catalogue.plans).join(', ')}`);
-  const { monthly, annual } = definition.prices;
-  if (monthly === undefined && annual === undefined)
-    throw invalidField('plan', 'is not on sale: it has no price');
-  const price = interval === 'year' ? annual : interval === 'month' ? monthly : (monthly ?? annual);
-  if (price === undefined) throw invalidField('interval', `${plan} has no price for a ${interval}`);
-  return price;
+  return planLookupKey(catalogue, plan ?? '', interval);
 }
 
 function sessionParams(
@@ -110,7 +101,7 @@ function sessionParams(
 /** Asked of Stripe and not of our rows: what a webhook has yet to tell would be bought twice. */
 async function refuseSecondSubscription({ stripe }: Context, customer: string): Promise<void> {
   const { data } = await stripe.subscriptions.list({ customer, status: 'all', limit: 100 });
-  const live = data.find(({ status }) => LIVE.has(status));
+  const live = data.find(({ status }) => LIVE_STATUSES.has(status));
   if (!live) return;
   const advice =
     live.status === 'active' || live.status === 'trialing'
@@ -164,85 +155,4 @@ async function retrieveSession({ stripe }: Context, sessionId: string): Promise<
     if (isMissing(error)) throw notFound('checkout session');
     throw error;
   }
-}
-
-export interface CancelInput {
-  userId: string;
-  effective: 'now' | 'period_end';
-}
-
-/**
- * Ends the user's subscription in Stripe and here: at once, or with what has been paid for.
- * @returns 200 with the subscription view
- * @throws TollgateError `conflict` where there is none to cancel
- */
-export function cancelSubscription(
-  context: Context,
-  { userId, effective }: CancelInput,
-  request: ChangeRequest,
-): Promise<Answer> {
-  return changeSubscription(context, userId, request, async (live, options) => {
-    if (effective === 'now') await context.stripe.subscriptions.cancel(live.id, {}, options);
-    else await context.stripe.subscriptions.update(live.id, { cancel_at_period_end: true }, options);
-  });
-}
-
-/**
- * Takes back a cancellation that is still to come. The Portal sets `cancel_at` alone, the API both (stripe.md A1).
- * @throws TollgateError `conflict` where there is nothing to take back
- */
-export function resumeSubscription(
-  context: Context,
-  { userId }: { userId: string },
-  request: ChangeRequest,
-): Promise<Answer> {
-  return changeSubscription(context, userId, request, async (live, options) => {
-    const { stripe } = context;
-    if (live.cancel_at_period_end) {
-      await stripe.subscriptions.update(live.id, { cancel_at_period_end: false }, options);
-    } else if (live.cancel_at !== null) {
-      await stripe.subscriptions.update(live.id, { cancel_at: '' }, options);
-    } else {
-      throw new TollgateError('conflict', 'The subscription has no pending cancellation to take back.');
-    }
-  });
-}
-
-async function changeSubscription(
-  context: Context,
-  userId: string,
-  request: ChangeRequest,
-  change: (live: SubscriptionShape, options: Stripe.RequestOptions) => Promise<void>,
-): Promise<Answer> {
-  await userNow(context, userId);
-  return onceOutside(context, userId, request, async () => {
-    const live = await liveSubscription(context, userId);
-    const attempt = shortHash(`${userId} ${request.scope} ${request.key}`);
-    await change(live, { idempotencyKey: `tollgate:change:${attempt}` });
-    await syncSubscription(context, live.id);
-    return { status: 200, body: await readSubscription(context, userId) };
-  });
-}
-
-/** The current one, else the oldest that is still one, as Stripe has it now. */
-async function liveSubscription(context: Context, userId: string): Promise<SubscriptionShape> {
-  const { currentSubscriptionId } = await userNow(context, userId);
-  const stored = await listSubscriptions(context.pool, userId);
-  const candidates = stored
-    .filter(({ id, status }) => id === currentSubscriptionId || LIVE.has(status))
-    .sort((a, b) => Number(b.id === currentSubscriptionId) - Number(a.id === currentSubscriptionId));
-  for (const { id } of candidates) {
-    try {
-      const found = parseSubscription(await context.stripe.subscriptions.retrieve(id));
-      if (LIVE.has(found.status)) return found;
-    } catch (error) {
-      if (!isMissing(error)) throw error;
-    }
-  }
-  throw new TollgateError('conflict', 'The user has no subscription in Stripe.');
-}
-
-/** Fits Stripe's keys and metadata whatever a user id or an Idempotency-Key looks like. */
-function shortHash(text: string): string {
-  return createHash('sha256').update(text).digest('hex').slice(0, 40);
 }

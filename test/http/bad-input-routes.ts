@@ -96,6 +96,24 @@ bad(
 bad('POST /v1/billing/checkout', 'cancelUrl', ['ftp:', { ...checkout, cancelUrl: 'ftp://a.test/' }]);
 bad('POST /v1/billing/portal', 'returnUrl', ['data:', { ...victim, returnUrl: 'data:text/html,x' }]);
 bad('POST /v1/billing/cancel', 'effective', ['later', { ...victim, effective: 'later' }]);
+const change = { ...victim, plan: 'pro' };
+bad(
+  'POST /v1/billing/change',
+  'plan',
+  ['missing', victim],
+  ['unknown', { ...victim, plan: 'gold' }],
+  ['without a price', { ...victim, plan: 'enterprise' }],
+  ['of JavaScript', { ...victim, plan: 'toString' }],
+);
+bad('POST /v1/billing/change', 'interval', ['week', { ...change, interval: 'week' }]);
+bad('POST /v1/billing/change', 'effective', ['later', { ...change, effective: 'later' }]);
+bad(
+  'POST /v1/billing/change',
+  'quantity',
+  ['0', { ...change, quantity: 0 }],
+  ['1.5', { ...change, quantity: 1.5 }],
+  ['1e9', { ...change, quantity: 1e9 }],
+);
 
 // lists
 badQuery(

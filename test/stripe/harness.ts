@@ -7,7 +7,7 @@ import { pino } from 'pino';
 import type Stripe from 'stripe';
 import { type Config, configOf } from '../../src/config.ts';
 import type { Context } from '../../src/context.ts';
-import { DEFAULT_CATALOGUE } from '../../src/domain/plans.ts';
+import { type Catalogue, DEFAULT_CATALOGUE } from '../../src/domain/plans.ts';
 import { type ChangeRequest, libraryRequest } from '../../src/lib/requests.ts';
 import { readUsage, type ServiceUsage, signUp } from '../../src/lib/users.ts';
 import { sandboxPrices } from '../../src/local.ts';
@@ -62,15 +62,17 @@ export class Service {
   readonly alerts: string[] = [];
   declare context: Context;
   declare sandbox: Sandbox;
+  declare private catalogue: Catalogue;
   private readonly closers: (() => Promise<unknown>)[] = [];
 
-  static async start(): Promise<Service> {
+  static async start(catalogue: Catalogue = DEFAULT_CATALOGUE): Promise<Service> {
     const service = new Service();
+    service.catalogue = catalogue;
     const database = await createTestDatabase();
     const { url, server } = await startInboxServer(service.deliveries);
     service.sandbox = await startSandbox({
       port: 0,
-      prices: sandboxPrices(DEFAULT_CATALOGUE),
+      prices: sandboxPrices(catalogue),
       webhookEndpoints: [{ url, secret: SECRET }],
     });
     const config = testConfig(database.url, service.sandbox.url);
@@ -93,7 +95,7 @@ export class Service {
     };
     const log = pino({ level: 'error' }, { write: (line) => this.noteAlert(line) });
     const stripe = openStripe(config);
-    return { config, catalogue: DEFAULT_CATALOGUE, clock: this.sandbox, log, stripe, jobs, pool, db };
+    return { config, catalogue: this.catalogue, clock: this.sandbox, log, stripe, jobs, pool, db };
   }
 
   private noteAlert(line: string): void {
@@ -168,9 +170,9 @@ export class Service {
     return sessionId;
   }
 
-  async subscriber(): Promise<string> {
+  async subscriber(plan = 'pro', interval: 'month' | 'year' = 'month'): Promise<string> {
     const userId = await this.signUp();
-    await this.buy(userId, { plan: 'pro' });
+    await this.buy(userId, { plan, interval });
     await this.settle();
     return userId;
   }

@@ -7,28 +7,23 @@ import {
   createPortalSession,
   resumeSubscription,
 } from '../../stripe/billing.ts';
+import { changePlan } from '../../stripe/plan-change.ts';
 import { type Route, route } from '../route.ts';
 import { answers, subscription } from '../schemas/answers.ts';
+import {
+  checkoutCreated,
+  confirmed,
+  effective,
+  interval,
+  planChange,
+  portalCreated,
+  subscriptionChanged,
+} from '../schemas/billing.ts';
 import { catalogueName, httpUrl, id, oneOf, userId } from '../schemas/inputs.ts';
 
 const TAG = 'Billing';
 const auth = { kind: 'apiKey', scopes: ['billing'] } as const;
 const idempotency = 'optional' as const;
-
-const checkoutCreated = z
-  .strictObject({ sessionId: z.string(), url: z.url() })
-  .meta({ id: 'CheckoutSession' });
-const portalCreated = z.strictObject({ url: z.url() }).meta({ id: 'PortalSession' });
-const confirmed = z
-  .strictObject({
-    status: z.string().nullable(),
-    paymentStatus: z.string().nullable(),
-    userId: z.string(),
-    plan: z.string(),
-    credits: z.int(),
-    availableTokens: z.int(),
-  })
-  .meta({ id: 'CheckoutConfirmation' });
 
 export const billingRoutes: Route[] = [
   route({
@@ -43,7 +38,7 @@ export const billingRoutes: Route[] = [
         userId,
         plan: catalogueName.optional(),
         pack: catalogueName.optional(),
-        interval: z.enum(['month', 'year']).optional(),
+        interval: interval.optional(),
         successUrl: httpUrl.optional(),
         cancelUrl: httpUrl.optional(),
       })
@@ -77,19 +72,34 @@ export const billingRoutes: Route[] = [
   }),
   route({
     method: 'post',
+    path: '/v1/billing/change',
+    summary: 'Change plan, interval or quantity of the subscription',
+    description:
+      'An upgrade is charged and takes effect now, a downgrade at the period end; `effective` says otherwise. The ' +
+      'present plan takes back what is to come. Where the payment fails, nothing changes until it is made: a 409 ' +
+      'with `hostedInvoiceUrl`.',
+    tag: TAG,
+    auth,
+    idempotency,
+    body: planChange,
+    responses: { 200: answers('Changed, or noted for the period end.', subscriptionChanged) },
+    handler: (context, { body, change }) => changePlan(context, body, change),
+  }),
+  route({
+    method: 'post',
     path: '/v1/billing/cancel',
     summary: 'Cancel the subscription, now or at the period end',
     tag: TAG,
     auth,
     idempotency,
-    body: z.strictObject({ userId, effective: z.enum(['now', 'period_end']).default('period_end') }),
+    body: z.strictObject({ userId, effective: effective.default('period_end') }),
     responses: { 200: answers('Cancelled, or noted for the period end.', subscription) },
     handler: (context, { body, change }) => cancelSubscription(context, body, change),
   }),
   route({
     method: 'post',
     path: '/v1/billing/resume',
-    summary: 'Take back a cancellation at the period end',
+    summary: 'Take back what is to come at the period end, or end a pause',
     tag: TAG,
     auth,
     idempotency,
