@@ -178,9 +178,10 @@ export class Service {
   }
 
   async customerOf(userId: string): Promise<string> {
-    const { rows } = await this.context.pool.query('select id from stripe_customers where user_id = $1 and deleted_at is null', [
-      userId,
-    ]);
+    const { rows } = await this.context.pool.query(
+      'select id from stripe_customers where user_id = $1 and deleted_at is null',
+      [userId],
+    );
     return rows[0].id as string;
   }
 
