@@ -1,6 +1,7 @@
 /** A caller of Tollgate and of its sandbox, over HTTP like anybody else. */
 import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
+import Stripe from 'stripe';
 import { z } from 'zod';
 import type { DevFile } from '../src/dev-home.ts';
 
@@ -27,10 +28,15 @@ const PATIENCE_MS = 20_000;
 const POLL_MS = 40;
 
 export class Client {
+  private readonly stripe: Stripe;
+
   constructor(
     private readonly dev: DevFile & { sandboxUrl: string },
     readonly userId: string,
-  ) {}
+  ) {
+    const { hostname, port } = new URL(dev.sandboxUrl);
+    this.stripe = new Stripe('sk_test_demo', { host: hostname, port, protocol: 'http' });
+  }
 
   async call(method: string, path: string, body?: object): Promise<Response> {
     const headers = {
@@ -68,6 +74,29 @@ export class Client {
   async card(outcome: 'succeeds' | 'card_declined'): Promise<void> {
     const { body } = await this.call('GET', `/v1/users/${this.userId}`);
     await this.sandbox(`/customers/${body.stripeCustomerId}/payment`, { outcome });
+  }
+
+  /** What the finance team does in the Dashboard: the money of the last payment goes back. */
+  async refundLastPayment(): Promise<void> {
+    await this.stripe.refunds.create({ charge: await this.lastCharge() });
+  }
+
+  /** The cardholder's bank takes the money of the last payment. */
+  async disputeLastPayment(): Promise<void> {
+    await this.sandbox(`/charges/${await this.lastCharge()}/dispute`);
+  }
+
+  async winDispute(): Promise<void> {
+    const { data } = await this.stripe.disputes.list({ charge: await this.lastCharge(), limit: 1 });
+    await this.sandbox(`/disputes/${data[0]?.id}/close`, { status: 'won' });
+  }
+
+  private async lastCharge(): Promise<string> {
+    const { body } = await this.call('GET', `/v1/users/${this.userId}`);
+    const { data } = await this.stripe.charges.list({ customer: String(body.stripeCustomerId), limit: 10 });
+    const paid = data.find((charge) => charge.paid);
+    if (!paid) throw new Error('The customer has paid nothing yet.');
+    return paid.id;
   }
 
   async days(days: number): Promise<void> {

@@ -63,6 +63,18 @@ const YEAR: Step[] = [
   { what: 'buys a pack of 50', run: (c) => c.checkout({ pack: 'pack_50' }), plan: 'pro', credits: 150 },
   { what: 'uses 120: the allowance burns first', run: consumed(120), plan: 'pro', credits: 30 },
   {
+    what: 'the pack is refunded: 30 go back, 20 are owed',
+    run: (c) => c.refundLastPayment(),
+    plan: 'pro',
+    credits: 0,
+  },
+  {
+    what: 'buys another pack: the debt is settled first',
+    run: (c) => c.checkout({ pack: 'pack_50' }),
+    plan: 'pro',
+    credits: 30,
+  },
+  {
     what: 'cancels at period end',
     run: (c) => c.billing('cancel', { effective: 'period_end' }),
     plan: 'pro',
@@ -70,6 +82,14 @@ const YEAR: Step[] = [
   },
   { what: 'changes their mind', run: (c) => c.billing('resume'), plan: 'pro', credits: 30 },
   { what: 'is renewed; the pack stays', run: (c) => c.days(MONTH - 3), plan: 'pro', credits: 130 },
+  { what: 'uses 25', run: consumed(25), plan: 'pro', credits: 105 },
+  {
+    what: 'their bank disputes the payment: 75 are out',
+    run: (c) => c.disputeLastPayment(),
+    plan: 'pro',
+    credits: 30,
+  },
+  { what: 'the dispute is won: exactly 75 are back', run: (c) => c.winDispute(), plan: 'pro', credits: 105 },
   {
     what: 'renewal fails and grace runs out: free',
     run: async (c) => {
