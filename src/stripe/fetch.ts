@@ -76,7 +76,7 @@ export async function* paidInvoicePages(stripe: Stripe, subscription: string): A
   }
 }
 
-async function invoiceLine(stripe: Stripe, line: LineShape): Promise<InvoiceLine> {
+export async function invoiceLine(stripe: Stripe, line: LineShape): Promise<InvoiceLine> {
   const item = line.parent?.subscription_item_details;
   const manual = line.parent?.invoice_item_details;
   return {

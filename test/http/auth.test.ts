@@ -54,6 +54,7 @@ const POLICY: Record<string, string[]> = {
   'POST /v1/billing/checkout': ['billing', 'admin', 'backend'],
   'POST /v1/billing/checkout/{sessionId}/confirm': ['billing', 'admin', 'backend'],
   'POST /v1/billing/portal': ['billing', 'admin', 'backend'],
+  'POST /v1/billing/preview': ['billing', 'admin', 'backend'],
   'POST /v1/billing/change': ['billing', 'admin', 'backend'],
   'POST /v1/billing/cancel': ['billing', 'admin', 'backend'],
   'POST /v1/billing/resume': ['billing', 'admin', 'backend'],

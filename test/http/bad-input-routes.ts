@@ -96,6 +96,19 @@ bad(
 bad('POST /v1/billing/checkout', 'cancelUrl', ['ftp:', { ...checkout, cancelUrl: 'ftp://a.test/' }]);
 bad('POST /v1/billing/portal', 'returnUrl', ['data:', { ...victim, returnUrl: 'data:text/html,x' }]);
 bad('POST /v1/billing/cancel', 'effective', ['later', { ...victim, effective: 'later' }]);
+bad(
+  'POST /v1/billing/preview',
+  'plan',
+  ['and cancel missing', victim],
+  ['unknown', { ...victim, plan: 'gold' }],
+  ['without a price', { ...victim, plan: 'enterprise' }],
+);
+bad(
+  'POST /v1/billing/preview',
+  'cancel',
+  ['beside a plan', { ...victim, plan: 'pro', cancel: true }],
+  ['false', { ...victim, cancel: false }],
+);
 const change = { ...victim, plan: 'pro' };
 bad(
   'POST /v1/billing/change',

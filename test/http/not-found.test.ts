@@ -39,6 +39,7 @@ describe('unknown users and things', () => {
     ['POST', '/v1/users/nobody/plan', { plan: 'pro' }],
     ['POST', '/v1/billing/checkout', { userId: 'nobody', plan: 'pro' }],
     ['POST', '/v1/billing/portal', { userId: 'nobody' }],
+    ['POST', '/v1/billing/preview', { userId: 'nobody', plan: 'pro' }],
     ['POST', '/v1/billing/change', { userId: 'nobody', plan: 'pro' }],
     ['POST', '/v1/billing/cancel', { userId: 'nobody' }],
     ['POST', '/v1/billing/resume', { userId: 'nobody' }],

@@ -8,8 +8,9 @@ import {
   resumeSubscription,
 } from '../../stripe/billing.ts';
 import { changePlan } from '../../stripe/plan-change.ts';
+import { previewChange } from '../../stripe/preview.ts';
 import { type Route, route } from '../route.ts';
-import { answers, subscription } from '../schemas/answers.ts';
+import { answers, problem, subscription } from '../schemas/answers.ts';
 import {
   checkoutCreated,
   confirmed,
@@ -17,6 +18,8 @@ import {
   interval,
   planChange,
   portalCreated,
+  previewed,
+  previewInput,
   subscriptionChanged,
 } from '../schemas/billing.ts';
 import { catalogueName, httpUrl, id, oneOf, userId } from '../schemas/inputs.ts';
@@ -69,6 +72,23 @@ export const billingRoutes: Route[] = [
     body: z.strictObject({ userId, returnUrl: httpUrl.optional() }),
     responses: { 201: answers('Send the user to `url`.', portalCreated) },
     handler: (context, { body, change }) => createPortalSession(context, body, change),
+  }),
+  route({
+    method: 'post',
+    path: '/v1/billing/preview',
+    summary: 'What a change or a cancellation would do',
+    description:
+      'Money and credits, computed by the code that would do it. Nothing changes, in Stripe or here. It refuses ' +
+      'what the change would refuse.',
+    tag: TAG,
+    auth,
+    idempotency: 'none',
+    body: previewInput,
+    responses: {
+      200: answers('The effect.', previewed),
+      409: answers('The change would be refused.', problem),
+    },
+    handler: async (context, { body }) => ({ status: 200, body: await previewChange(context, body) }),
   }),
   route({
     method: 'post',

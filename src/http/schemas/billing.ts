@@ -1,7 +1,7 @@
 /** Schemas of the billing routes: Checkout, Portal, changes of plan. */
 import { z } from 'zod';
 import { subscription } from './answers.ts';
-import { catalogueName, userId } from './inputs.ts';
+import { catalogueName, oneOf, userId } from './inputs.ts';
 
 const time = z.iso.datetime();
 const QUANTITY_MAX = 1_000;
@@ -55,3 +55,49 @@ const pendingChange = z
 export const subscriptionChanged = subscription
   .extend({ pendingChange: pendingChange.nullable() })
   .meta({ id: 'SubscriptionChange' });
+
+export const previewInput = z
+  .strictObject({ ...change, plan: catalogueName.optional(), cancel: z.literal(true).optional() })
+  .superRefine(oneOf(['plan', 'cancel'], { needed: true }));
+
+const balance = z.strictObject({
+  credits: z.int(),
+  availableTokens: z.int(),
+  balances: z.array(
+    z.strictObject({ source: z.string(), remainingTokens: z.int(), expiresAt: time.nullable() }),
+  ),
+});
+
+export const previewed = z
+  .strictObject({
+    userId: z.string(),
+    plan: z.string().meta({ description: 'The plan from `effectiveAt` on.' }),
+    effectiveAt: time,
+    keptUntil: time
+      .nullable()
+      .meta({ description: 'Plan and credits stay until then; null for a change now.' }),
+    money: z.strictObject({
+      amountDueMinor: z.int(),
+      creditedMinor: z.int().meta({ description: 'Becomes customer balance, which pays later invoices.' }),
+      currency: z.string(),
+      dueAt: time.nullable(),
+      lines: z.array(
+        z.strictObject({
+          description: z.string().nullable(),
+          amountMinor: z.int(),
+          quantity: z.int().nullable(),
+          start: time,
+          end: time,
+        }),
+      ),
+    }),
+    credits: z.strictObject({
+      before: balance,
+      after: balance.meta({ description: 'At `effectiveAt`, if nothing is consumed until then.' }),
+      grantedTokens: z.int(),
+      voidedTokens: z.int(),
+      expiredTokens: z.int(),
+    }),
+    nextResets: z.array(time),
+  })
+  .meta({ id: 'ChangePreview' });
