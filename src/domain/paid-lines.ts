@@ -93,34 +93,45 @@ export function paidTwice(lines: readonly PaidLine[]): PaidLine[] {
 
 /**
  * Everything that the lines of one subscription buy, future months of annual lines included.
- * A full line's windows replace those that an earlier line had from there on (a new anchor, a renewal). A delta line
- * fills the window that runs up to the new allowance, counting all that this window has had, so that going up, down and
- * up again gains nothing (stripe.md B2); the windows after it are its own.
+ * A full line's windows replace those that an earlier line had from there on (a renewal). A change fills the window
+ * that runs up to the new allowance, counting all that this window has had, so that going up, down and up again gains
+ * nothing (stripe.md B2); the windows after it are its own.
  */
 export function landingsOf(catalogue: Catalogue, lines: readonly PaidLine[]): Landing[] {
   const landings: Landing[] = [];
   let windows: Window[] = [];
   const twice = new Set(paidTwice(lines));
+  const credited = new Set(lines.filter(({ kind }) => kind === 'credit').map(({ paymentId }) => paymentId));
   for (const line of inOrder(lines)) {
     if (line.offer === null || line.quantity < 1 || twice.has(line)) continue;
     const tokens = planDefinition(catalogue, line.offer).creditsPerPeriod * TOKENS_PER_CREDIT * line.quantity;
-    const running = windows.find(({ start, end }) => start <= line.start && line.start < end);
-    const isDelta = line.kind === 'delta' && running !== undefined;
-    const added = isDelta ? Math.max(0, tokens - running.tokens) : 0;
-    const own = (isDelta ? windowsAfter(line, running, windows) : windowsOf(line)).map((window) => ({
-      ...window,
-      line,
-      tokens,
-    }));
-    if (isDelta) running.tokens += added;
+    const changed = changedWindow(line, windows, credited);
+    const added = changed ? Math.max(0, tokens - changed.tokens) : 0;
+    const own = changed ? windowsAfter(line, changed, windows, tokens) : windowsOf(line, tokens);
+    if (changed) changed.tokens += added;
     const from = own[0]?.start ?? line.end;
     windows = [...windows.filter(({ start }) => start < from), ...own];
     dropReplaced(landings, from);
     const delta =
-      isDelta && added > 0 ? [{ start: line.start, end: running.end, month: 0, tokens: added }] : [];
+      changed && added > 0 ? [{ start: line.start, end: changed.end, month: 0, tokens: added }] : [];
     landings.push(...withCost(line, line.offer, delta, own));
   }
   return landings;
+}
+
+/**
+ * The running window that a line changes; undefined for one that starts a window of its own. A full line inside a
+ * window with a credit on its invoice is a change that moved the anchor: it would give a fresh allowance for next to no
+ * money each time that somebody goes from months to a year and back. Not inside a trial, which nobody has paid for.
+ */
+function changedWindow(
+  line: PaidLine,
+  windows: readonly Window[],
+  credited: ReadonlySet<string>,
+): Window | undefined {
+  const running = windows.findLast(({ start, end }) => start <= line.start && line.start < end);
+  const isChange = line.kind === 'delta' || (running?.line.kind !== 'trial' && credited.has(line.paymentId));
+  return isChange ? running : undefined;
 }
 
 /** A month that was to come belongs to the later line. */
@@ -132,36 +143,37 @@ function dropReplaced(landings: Landing[], from: Date): void {
 }
 
 /** The term itself, or the months of an annual one. */
-function windowsOf(line: PaidLine): (Period & { month: number })[] {
-  if (line.interval !== 'year') return [{ start: line.start, end: line.end, month: 0 }];
-  const windows: (Period & { month: number })[] = [];
+function windowsOf(line: PaidLine, tokens: number): Window[] {
+  if (line.interval !== 'year') return [{ start: line.start, end: line.end, month: 0, line, tokens }];
+  const windows: Window[] = [];
   for (let month = 0; month < 12; month++) {
     const start = addMonths(line.start, month);
     if (start >= line.end) break;
     const next = addMonths(line.start, month + 1);
-    windows.push({ start, end: earlier(next, line.end), month });
+    windows.push({ start, end: new Date(Math.min(next.getTime(), line.end.getTime())), month, line, tokens });
   }
   return windows;
 }
 
-const earlier = (a: Date, b: Date): Date => new Date(Math.min(a.getTime(), b.getTime()));
-
 /**
- * What follows the running window of a change: nothing within a month; the months of a year by the year's own
- * boundaries, or by those of the change where it made the year of a month.
+ * What follows the running window of a change. A year: its months by the boundaries it had, or by those of the change
+ * where it made the year of a month. A month: its share of what reaches beyond the running window, which is nothing
+ * unless the anchor has moved.
  */
-function windowsAfter(
-  line: PaidLine,
-  running: Window,
-  windows: readonly Window[],
-): (Period & { month: number })[] {
-  if (line.interval !== 'year') return [];
+function windowsAfter(line: PaidLine, running: Window, windows: readonly Window[], tokens: number): Window[] {
+  if (line.interval !== 'year') {
+    const beyond = line.end.getTime() - running.end.getTime();
+    const share = Math.floor(tokens * (beyond / (line.end.getTime() - line.start.getTime())));
+    return share > 0 ? [{ start: running.end, end: line.end, month: 1, line, tokens: share }] : [];
+  }
   const later = windows.filter(({ start, end }) => start >= running.end && end <= line.end);
-  const boundaries = later.length > 0 ? later : windowsOf(line).slice(1);
+  const boundaries = later.length > 0 ? later : windowsOf(line, tokens).slice(1);
   return boundaries.map(({ start, end }, index) => ({
     start: index === 0 ? running.end : start,
     end,
     month: index + 1,
+    line,
+    tokens,
   }));
 }
 
