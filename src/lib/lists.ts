@@ -80,7 +80,7 @@ export async function listLedger(context: Context, userId: string, page: PageReq
   });
 }
 
-function entryView(userId: string, entry: StoredEntry): Record<string, unknown> {
+export function entryView(userId: string, entry: StoredEntry): Record<string, unknown> {
   const [only] = entry.parts;
   return {
     entryId: entryIdOf(userId, entry.seq),

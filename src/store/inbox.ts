@@ -70,14 +70,18 @@ export async function findEvent(db: Queryable, id: string): Promise<InboxRow | u
   return rows[0];
 }
 
-/** Marks an event done; called in the transaction of its effects. */
+/**
+ * Marks an event done; called in the transaction of its effects. What an earlier handling did stays in the outcome: it
+ * explains entries of the ledger (lib/explain.ts).
+ */
 export async function markHandled(
   tx: Queryable,
   id: string,
   end: { status: 'handled' | 'ignored'; outcome: string; userId: string | null; now: Date },
 ): Promise<void> {
   await tx.query(
-    `update stripe_events set status = $2, outcome = $3, user_id = coalesce($4, user_id), handled_at = $5,
+    `update stripe_events set status = $2, outcome = case when outcome is null then $3
+         when position($3 in outcome) > 0 then outcome else outcome || '; ' || $3 end, user_id = coalesce($4, user_id), handled_at = $5,
        attempts = attempts + 1, last_error = null where id = $1`,
     [id, end.status, end.outcome, end.userId, end.now],
   );

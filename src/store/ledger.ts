@@ -14,6 +14,7 @@ export interface StoredEntry {
   availableAfter: number;
   totalUsedAfter: number;
   overageTokens: number;
+  debtDeltaTokens: number;
   grantId: string | null;
   /** Signed, in the order of burning. */
   parts: Part[];
@@ -24,22 +25,26 @@ export interface StoredEntry {
   metadata: Record<string, unknown> | null;
   refersToSeq: number | null;
   holdId: string | null;
+  requestId: string | null;
   createdAt: Date;
 }
 
 type Row = Omit<StoredEntry, 'parts'> & { parts: unknown; source: GrantSource | null };
 
 const SELECT = `select e.seq, e.type, e.tokens, e.balance_after as "balanceAfter", e.available_after as "availableAfter",
-  e.total_used_after as "totalUsedAfter", e.overage_tokens as "overageTokens", e.grant_id as "grantId", e.parts, e.key,
-  e.request_hash as "requestHash", e.feature, e.reason, e.metadata, e.refers_to_seq as "refersToSeq",
-  e.hold_id as "holdId", e.created_at as "createdAt", g.source
+  e.total_used_after as "totalUsedAfter", e.overage_tokens as "overageTokens",
+  e.debt_delta_tokens as "debtDeltaTokens", e.grant_id as "grantId", e.parts, e.key, e.request_hash as "requestHash",
+  e.feature, e.reason, e.metadata, e.refers_to_seq as "refersToSeq", e.hold_id as "holdId",
+  e.request_id as "requestId", e.created_at as "createdAt", g.source
   from ledger_entries e left join credit_grants g on g.bucket = e.bucket and g.id = e.grant_id
   where e.bucket = $1 and e.user_id = $2`;
 
 function fromRow({ source, ...row }: Row): StoredEntry {
   if (row.parts !== null) return { ...row, parts: partsSchema.parse(row.parts) };
   const isSingle = row.grantId !== null && source !== null;
-  return { ...row, parts: isSingle ? [{ grantId: row.grantId ?? '', source, tokens: row.tokens }] : [] };
+  // What settled or became debt never was in the grant.
+  const tokens = row.tokens + row.debtDeltaTokens;
+  return { ...row, parts: isSingle ? [{ grantId: row.grantId ?? '', source, tokens }] : [] };
 }
 
 export async function findEntryByKey(
@@ -58,6 +63,20 @@ export async function findEntry(
 ): Promise<StoredEntry | undefined> {
   const { rows } = await tx.query<Row>(`${SELECT} and e.seq = $3`, [bucketOf(userId), userId, seq]);
   return rows[0] && fromRow(rows[0]);
+}
+
+/** Entries that say they are about the one at `seq`: what was given back of a consumption. Oldest first. */
+export async function listEntriesReferringTo(
+  db: Queryable,
+  userId: string,
+  seq: number,
+): Promise<StoredEntry[]> {
+  const { rows } = await db.query<Row>(`${SELECT} and e.refers_to_seq = $3 order by e.seq`, [
+    bucketOf(userId),
+    userId,
+    seq,
+  ]);
+  return rows.map(fromRow);
 }
 
 /** A consumption with what has been given back of it; undefined where the entry is none. */

@@ -44,6 +44,7 @@ const POLICY: Record<string, string[]> = {
   'GET /v1/users/{userId}': ['read', 'admin', 'backend'],
   'GET /v1/users/{userId}/usage': ['read', 'admin', 'backend'],
   'GET /v1/users/{userId}/ledger': ['read', 'admin', 'backend'],
+  'GET /v1/users/{userId}/ledger/{entryId}': ['read', 'admin', 'backend'],
   'GET /v1/users/{userId}/grants': ['read', 'admin', 'backend'],
   'GET /v1/users/{userId}/subscription': ['read', 'admin', 'backend'],
   'DELETE /v1/users/{userId}/profile': ['consume', 'admin', 'backend'],

@@ -24,6 +24,8 @@ describe('unknown users and things', () => {
     ['GET', '/v1/users/nobody'],
     ['GET', '/v1/users/nobody/usage'],
     ['GET', '/v1/users/nobody/ledger'],
+    ['GET', '/v1/users/nobody/usage?at=2026-01-01T00:00:00Z'],
+    ['GET', '/v1/users/nobody/ledger/le_1_bm9ib2R5'],
     ['GET', '/v1/users/nobody/grants'],
     ['GET', '/v1/users/nobody/subscription'],
     ['DELETE', '/v1/users/nobody/profile'],
@@ -53,6 +55,21 @@ describe('unknown users and things', () => {
   ])('404: %s %s', async (method, path, body?: unknown) => {
     const answer = await call(method, path, { as: keys.admin, ...(body ? { body } : {}) });
     expect([answer.status, answer.body.code]).toEqual([404, 'not_found']);
+  });
+
+  it('does not explain an entry that is unknown or of another user', async () => {
+    const [one, other] = [await service.user(), await service.user()];
+    const entryIdOf = async (userId: string) =>
+      (await get(`/v1/users/${userId}/ledger`)).body.data[0].entryId as string;
+    const [own, foreign] = [await entryIdOf(one), await entryIdOf(other)];
+    expect((await get(`/v1/users/${one}/ledger/${own}`)).status).toBe(200);
+    const unknown = own.replace('le_1_', 'le_2_');
+    const answers = [];
+    for (const entryId of [foreign, unknown, 'nonsense', `${own}=`]) {
+      const { status, body } = await get(`/v1/users/${one}/ledger/${entryId}`);
+      answers.push([status, body.detail]);
+    }
+    expect(answers).toEqual(Array(4).fill([404, 'There is no such ledger entry.']));
   });
 
   it("cannot void another user's grant", async () => {

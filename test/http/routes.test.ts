@@ -92,12 +92,12 @@ describe('users', () => {
     service.clock.advance(60);
     await consume(userId);
     const now = (await get(`/v1/users/${userId}/usage`)).body;
-    const after = (seconds: number) => new Date(born.getTime() + seconds * 1000).toISOString();
-    const at = async (seconds: number) => (await usageAt(after(seconds))).body;
+    const instant = (seconds: number) => new Date(born.getTime() + seconds * 1000).toISOString();
+    const at = async (seconds: number) => (await usageAt(instant(seconds))).body;
     expect(await at(0)).toMatchObject({ credits: 5, availableTokens: 10_000, heldTokens: 0 });
     expect(await at(119)).toMatchObject({ credits: 3, availableTokens: 7000, heldTokens: 3000 });
     expect(await at(120)).toEqual({
-      at: after(120),
+      at: instant(120),
       credits: 2,
       availableTokens: 5000,
       heldTokens: 3000,
@@ -106,6 +106,50 @@ describe('users', () => {
       balances: now.balances,
     });
     service.clock.set(born);
+  });
+
+  it('explains an entry down to its grants, request, hold and refunds', async () => {
+    const userId = await service.user();
+    const held = await call('POST', '/v1/credits/holds', {
+      as: keys.consume,
+      body: { userId, tokens: 3000 },
+    });
+    const { body: taken } = await call('POST', `/v1/credits/holds/${held.body.holdId}/capture`, {
+      as: keys.consume,
+      body: { tokens: 2500 },
+      headers: { 'x-request-id': 'capture-request' },
+    });
+    const { body: back } = await call('POST', '/v1/credits/refund', {
+      as: keys.consume,
+      body: { entryId: taken.entryId, tokens: 500, reason: 'half the answer' },
+    });
+    const explain = async (entryId: string) => (await get(`/v1/users/${userId}/ledger/${entryId}`)).body;
+    const listed = (await get(`/v1/users/${userId}/ledger`)).body.data;
+    const consumed = await explain(taken.entryId);
+    expect(consumed).toMatchObject({
+      ...listed[1],
+      requestId: 'capture-request',
+      hold: { holdId: held.body.holdId, status: 'captured', tokens: 3000, capturedTokens: 2500 },
+      refersTo: null,
+      referredToBy: [listed[0]],
+      stripeEventIds: [],
+    });
+    expect(consumed.grants).toMatchObject([
+      { tokens: -2500, source: 'allowance', key: `signup:${userId}`, offer: 'free', amountTokens: 10_000 },
+    ]);
+    expect(consumed.grants[0]).toMatchObject({
+      windowStart: '2026-03-10T12:00:00.000Z',
+      windowEnd: '2026-04-10T12:00:00.000Z',
+      invoiceId: null,
+    });
+    expect(await explain(back.entryId)).toMatchObject({
+      type: 'refunded',
+      reason: 'half the answer',
+      refersTo: { entryId: taken.entryId },
+      grants: [{ tokens: 500 }],
+      hold: null,
+      referredToBy: [],
+    });
   });
 
   it('pages by cursor without a gap or a repeat', async () => {

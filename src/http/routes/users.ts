@@ -2,13 +2,15 @@
 import { z } from 'zod';
 import { FREE_PLAN } from '../../domain/plans.ts';
 import { TollgateError } from '../../errors.ts';
+import { explainEntry } from '../../lib/explain.ts';
 import { listLedger, listUserGrants } from '../../lib/lists.ts';
 import { readUsageAt } from '../../lib/usage-at.ts';
 import { readSubscription, readUsage, readUser, signUp, userNow } from '../../lib/users.ts';
 import { deleteProfile } from '../../store/users.ts';
 import { type Principal, type Route, route } from '../route.ts';
 import * as answer from '../schemas/answers.ts';
-import { catalogueName, page, periodDays, timestamp, userId, userParams } from '../schemas/inputs.ts';
+import { explainedEntry } from '../schemas/explanations.ts';
+import { catalogueName, id, page, periodDays, timestamp, userId, userParams } from '../schemas/inputs.ts';
 
 const TAG = 'Users';
 const read = { kind: 'apiKey', scopes: ['read'] } as const;
@@ -98,6 +100,19 @@ export const userRoutes: Route[] = [
     responses: { 200: answer.answers('A page.', answer.pageOf(answer.ledgerEntry)) },
     async handler(context, { params, query }) {
       return { status: 200, body: await listLedger(context, params.userId, query) };
+    },
+  }),
+  route({
+    method: 'get',
+    path: '/v1/users/{userId}/ledger/{entryId}',
+    summary: 'A ledger entry, explained down to its grants and their payments',
+    tag: TAG,
+    auth: read,
+    idempotency: 'none',
+    params: userParams.extend({ entryId: id }),
+    responses: { 200: answer.answers('The entry and what is behind it.', explainedEntry) },
+    async handler(context, { params }) {
+      return { status: 200, body: await explainEntry(context, params.userId, params.entryId) };
     },
   }),
   route({

@@ -3,12 +3,12 @@ import { z } from 'zod';
 import { ERROR_CODES, type ErrorCode } from '../../errors.ts';
 import type { RouteResponse } from '../route.ts';
 
-const tokens = z.int().meta({ description: 'Tokens; 2,000 are a credit.' });
+export const tokens = z.int().meta({ description: 'Tokens; 2,000 are a credit.' });
 const credits = z.int().meta({ description: 'Whole credits: floor(tokens / 2000).' });
-const time = z.iso.datetime().meta({ description: 'UTC.' });
-const maybe = <Schema extends z.ZodType>(schema: Schema) => schema.nullable();
+export const time = z.iso.datetime().meta({ description: 'UTC.' });
+export const maybe = <Schema extends z.ZodType>(schema: Schema) => schema.nullable();
 
-const source = z.enum(['allowance', 'bonus', 'adjustment', 'top_up']);
+export const source = z.enum(['allowance', 'bonus', 'adjustment', 'top_up']);
 const part = z
   .strictObject({ grantId: z.string(), source, tokens })
   .meta({ id: 'Part', description: 'What one grant gave or got back.' });
