@@ -26,6 +26,9 @@ export function cancel(visit: Visit): PageAnswer {
     ...(asked.comment ? { comment: asked.comment } : {}),
   };
   const said = Object.keys(details).length === 0 ? {} : { cancellation_details: details };
+  // A change that was to come is given up with the subscription.
+  if (subscription.schedule !== null)
+    callApi(world, 'POST', `/v1/subscription_schedules/${subscription.schedule}/release`, {});
   if (mode === 'immediately')
     callApi(world, 'DELETE', pathOf(subscription), {
       ...said,

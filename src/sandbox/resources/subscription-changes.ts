@@ -52,6 +52,17 @@ function checkLive(subscription: Subscription, params: UpdateParams): void {
   throw invalid('A canceled subscription can only update its cancellation_details and metadata.');
 }
 
+/** A schedule decides how its subscription ends. Repeating that it does not end changes nothing. */
+function checkSchedule(subscription: Subscription, params: UpdateParams): void {
+  const { cancel_at: at, cancel_at_period_end: atPeriodEnd } = params;
+  const undoes = atPeriodEnd === false && subscription.cancel_at_period_end;
+  if (subscription.schedule === null || (at === undefined && atPeriodEnd !== true && !undoes)) return;
+  throw invalid(
+    `The subscription is managed by the subscription schedule \`${subscription.schedule}\`, and updating any cancelation behavior directly is not allowed. Please update the schedule instead.`,
+    { param: at === undefined ? 'cancel_at_period_end' : 'cancel_at' },
+  );
+}
+
 function changedDiscounts(
   world: World,
   subscription: Subscription,
@@ -182,6 +193,7 @@ export function updateSubscription(
 ): Subscription {
   checkLive(subscription, params);
   checkPendingParams(params);
+  checkSchedule(subscription, params);
   const before = structuredClone(subscription);
   const anchor = params.billing_cycle_anchor;
   const resetAnchor = anchor === 'now' || (typeof anchor === 'object' && anchor.type === 'now');

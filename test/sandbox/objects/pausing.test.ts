@@ -142,3 +142,18 @@ test('a schedule made from a subscription changes its plan when the period is ov
   await harness.control('/delivery/settle');
   expect(receiver.take()).toContain('subscription_schedule.released');
 });
+
+test('under a schedule a subscription`s end is the schedule`s: changing it directly is refused', async () => {
+  const { stripe } = harness;
+  const { id } = await subscribed(harness);
+  const schedule = await stripe.subscriptionSchedules.create({ from_subscription: id });
+  for (const params of [{ cancel_at_period_end: true }, { cancel_at: 'min_period_end' as const }]) {
+    await expect(stripe.subscriptions.update(id, params)).rejects.toMatchObject({
+      statusCode: 400,
+      message: expect.stringContaining(`managed by the subscription schedule \`${schedule.id}\``),
+    });
+  }
+  await stripe.subscriptions.update(id, { cancel_at_period_end: false, metadata: { a: 'b' } });
+  await stripe.subscriptionSchedules.release(schedule.id);
+  await stripe.subscriptions.update(id, { cancel_at_period_end: true });
+});
