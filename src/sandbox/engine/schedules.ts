@@ -2,8 +2,9 @@ import { DAY } from '../calendar.ts';
 import { invalid } from '../errors.ts';
 import type { Subscription, SubscriptionSchedule } from '../wire.ts';
 import type { World } from '../world.ts';
+import { couponById } from './discounts.ts';
 import type { Phase } from './schedule-object.ts';
-import { createSubscription } from './subscription-create.ts';
+import { createSubscription, redeemAll } from './subscription-create.ts';
 import { endSubscription } from './subscription-end.ts';
 import type { ItemChange, ProrationBehavior } from './subscription-next.ts';
 import type { NewItem, Redemption } from './subscription-object.ts';
@@ -35,7 +36,9 @@ function redemptionsOf(world: World, phase: Phase): Redemption[] {
   return phase.discounts.flatMap(({ coupon: id, promotion_code: code, discount }) => {
     const promotion = world.state.promotionCodes.get(code ?? '');
     const coupon = world.state.coupons.get(id ?? promotion?.promotion.coupon ?? '');
-    return coupon === undefined ? [] : [{ coupon, promotionCode: code, discount }];
+    const kept = world.state.discounts.get(discount ?? '');
+    const redeemed = coupon ?? couponById(world, kept?.source.coupon ?? '');
+    return redeemed === undefined ? [] : [{ coupon: redeemed, promotionCode: code, discount }];
   });
 }
 
@@ -113,12 +116,17 @@ export function enterPhase(world: World, schedule: SubscriptionSchedule, phase: 
       paymentBehavior: 'allow_incomplete',
       offSession: true,
       trialEnd: phase.trial_end ?? undefined,
-      fields: phaseFields(subscription, phase),
+      fields: phaseFields(world, subscription, phase),
     });
 }
 
-function phaseFields(subscription: Subscription, phase: Phase): Partial<Subscription> {
+function phaseFields(world: World, subscription: Subscription, phase: Phase): Partial<Subscription> {
   return {
+    // A phase that names none leaves the subscription with its customer's (SubscriptionScheduleUpdateParams).
+    discounts: redeemAll(world, redemptionsOf(world, phase), {
+      customer: subscription.customer,
+      subscription: subscription.id,
+    }),
     metadata: { ...subscription.metadata, ...phase.metadata },
     ...(phase.description === null ? {} : { description: phase.description }),
     ...(phase.default_payment_method === null
@@ -135,7 +143,7 @@ function replaceItems(world: World, subscription: Subscription, changes: ItemCha
     prorationDate: world.now(),
     resetAnchor: false,
     paymentBehavior: 'allow_incomplete',
-    fields: phaseFields(subscription, phase),
+    fields: phaseFields(world, subscription, phase),
     keepPeriods: { end: world.now() },
   });
 }

@@ -62,6 +62,8 @@ export function scheduleChange(visit: Visit, subscription: Subscription): void {
       }
     ).id;
   const phase = world.state.schedules.get(id)?.current_phase;
+  const discounts = subscription.discounts.map((discount) => ({ discount }));
+  const kept = discounts.length === 0 ? {} : { discounts };
   callApi(world, 'POST', `/v1/subscription_schedules/${id}`, {
     end_behavior: 'release',
     phases: [
@@ -69,8 +71,9 @@ export function scheduleChange(visit: Visit, subscription: Subscription): void {
         items: [{ price: item.price.id, quantity: String(item.quantity ?? 1) }],
         start_date: String(phase?.start_date ?? item.current_period_start),
         end_date: String(item.current_period_end),
+        ...kept,
       },
-      { items: [{ price: price.id, quantity: String(quantity) }], iterations: '1' },
+      { items: [{ price: price.id, quantity: String(quantity) }], iterations: '1', ...kept },
     ],
   });
 }
