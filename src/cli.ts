@@ -15,10 +15,12 @@ import { TOKENS_PER_CREDIT } from './domain/plans.ts';
 import { TollgateError } from './errors.ts';
 import { API_KEY_SCOPES, type ApiKeyScope, createApiKey, listApiKeys, revokeApiKey } from './lib/api-keys.ts';
 import { grantCredits } from './lib/grants.ts';
+import { unpark } from './lib/parking.ts';
 import { type ChangeRequest, requestHash } from './lib/requests.ts';
 import { readSubscription, readUsage, readUser } from './lib/users.ts';
 import { newId } from './store/ids.ts';
 import { findViolations } from './store/invariants.ts';
+import { findParking } from './store/parking.ts';
 import { backfillEvents } from './stripe/backfill.ts';
 import { replayStripeEvent } from './stripe/inbox.ts';
 
@@ -119,17 +121,23 @@ function addKeyCommands(program: Command): void {
 }
 
 function addUserCommands(program: Command): void {
-  program
-    .command('users <userId>')
-    .description('what there is to know about a user')
-    .action((userId: string) =>
-      withContext(async (context) =>
-        print({
-          user: await readUser(context, userId),
-          usage: await readUsage(context, userId),
-          subscription: await readSubscription(context, userId),
-        }),
-      ),
+  const users = program.command('users <userId>').description('what there is to know about a user');
+  users.action((userId: string) =>
+    withContext(async (context) =>
+      print({
+        user: await readUser(context, userId),
+        usage: await readUsage(context, userId),
+        subscription: await readSubscription(context, userId),
+        parked: (await findParking(context.pool, userId)) ?? null,
+      }),
+    ),
+  );
+  users
+    .command('unpark <userId>')
+    .description('give a user whose ledger was mended back to the jobs and to Stripe')
+    .requiredOption('--reason <text>', 'what was wrong and mended, for the audit')
+    .action((userId: string, { reason }: { reason: string }) =>
+      withContext(async (context) => print(await unpark(context, userId, { reason, actor: ACTOR }))),
     );
   program
     .command('grant')

@@ -85,6 +85,18 @@ describe('npm run cli', () => {
     });
   });
 
+  it('users: shows who is parked, and unparks with a reason once the ledger is sound', async () => {
+    const parked = `update users set parked_at = now(), parked_reason = 'I1', debt_tokens = $1 where id = 'ada'`;
+    await library.context.pool.query(parked, [1]);
+    expect(JSON.parse((await cli(['users', 'ada'])).output)).toMatchObject({ parked: { reason: 'I1' } });
+    expect((await cli(['users', 'unpark', 'ada'])).errors).toMatch(/--reason/);
+    const unpark = () => cli(['users', 'unpark', 'ada', '--reason', 'mended']);
+    expect((await unpark()).errors).toMatch(/not sound yet: invariant_i1_balance/);
+    await library.context.pool.query(parked, [0]);
+    expect((await unpark()).code).toBe(0);
+    expect(JSON.parse((await cli(['users', 'ada'])).output)).toMatchObject({ parked: null });
+  });
+
   it.each([
     [['grant', 'ada', '0', '--reason', 'x'], {}, /whole number of credits/],
     [['grant', 'nobody', '1', '--reason', 'x'], {}, /no such user/],

@@ -1,5 +1,6 @@
 /** Job name → one call into src. Every one may run twice to its end. */
 import type { Context } from '../src/context.ts';
+import { verifyLedgers } from '../src/lib/parking.ts';
 import { accountOptions } from '../src/lib/requests.ts';
 import { runWorkflow } from '../src/lib/workflows.ts';
 import { type JobRun, payloadSchemas } from '../src/queue.ts';
@@ -32,6 +33,7 @@ const SCHEDULED: Record<ScheduledJob, (context: Context) => Promise<unknown>> = 
   'check-subscription-expiry': (context) => rollUsers(context, listLapsedUsers),
   'sweep-inbox': sweep,
   'backfill-events': (context) => backfillEvents(context),
+  'verify-ledger': verifyLedgers,
 };
 
 /**

@@ -1,10 +1,14 @@
-/** What runs by the clock (the table of docs/operations.md). Each only makes early what the lazy roll does anyway. */
+/**
+ * What runs by the clock (the table of docs/operations.md). Each only makes early what the lazy roll does anyway, but for
+ * `verify-ledger`, which looks whether all of it was right.
+ */
 import type { Context } from '../src/context.ts';
 import type { JobQueue } from '../src/queue.ts';
 import { withAdvisoryLock } from '../src/store/advisory-lock.ts';
 
 const SECOND_MS = 1_000;
 const MINUTE_MS = 60 * SECOND_MS;
+const HOUR_MS = 60 * MINUTE_MS;
 
 /** Intervals, not cron: an overdue cron run is deleted when a process starts and upserts it. */
 export const SCHEDULE = {
@@ -12,6 +16,7 @@ export const SCHEDULE = {
   'check-subscription-expiry': 5 * MINUTE_MS,
   'sweep-inbox': MINUTE_MS,
   'backfill-events': 5 * MINUTE_MS,
+  'verify-ledger': HOUR_MS,
 } as const;
 export type ScheduledJob = keyof typeof SCHEDULE;
 

@@ -87,16 +87,21 @@ export async function markHandled(
   );
 }
 
-/** Leaves an event for later (pending, parked) or for a human (failed), with the reason. */
+/** Leaves an event for later (pending, parked) or for a human (failed), with the reason, and for whom if that is known. */
 export async function markUnhandled(
   db: Queryable,
   id: string,
-  next: { status: 'pending' | 'parked' | 'failed'; error: string; nextAttemptAt: Date },
+  next: {
+    status: 'pending' | 'parked' | 'failed';
+    error: string;
+    nextAttemptAt: Date;
+    userId?: string | undefined;
+  },
 ): Promise<void> {
   await db.query(
-    `update stripe_events set status = $2, last_error = $3, next_attempt_at = $4, attempts = attempts + 1
-     where id = $1 and status in ('pending', 'parked', 'failed')`,
-    [id, next.status, next.error, next.nextAttemptAt],
+    `update stripe_events set status = $2, last_error = $3, next_attempt_at = $4, attempts = attempts + 1,
+       user_id = coalesce($5, user_id) where id = $1 and status in ('pending', 'parked', 'failed')`,
+    [id, next.status, next.error, next.nextAttemptAt, next.userId ?? null],
   );
 }
 

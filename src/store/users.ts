@@ -91,7 +91,7 @@ export async function deleteProfile(db: Prisma, userId: string): Promise<void> {
 }
 
 /**
- * Users for whom something is due, the longest overdue first. One index range per bucket: 1,024 probes cost about as
+ * Users for whom something is due, the longest overdue first, but for parked ones. One index range per bucket: 1,024 probes cost about as
  * much as one commit, and an index led by the bucket is what every key of this table has.
  */
 export async function listDueUsers(
@@ -101,14 +101,14 @@ export async function listDueUsers(
   const { rows } = await db.query<{ id: string }>(
     `select due.id from generate_series(0, $3::int) bucket cross join lateral (
        select id, next_due_at from users u where u.bucket = bucket.bucket and u.next_due_at <= $1
-       order by u.next_due_at limit $2) due
+         and u.parked_at is null order by u.next_due_at limit $2) due
      order by due.next_due_at limit $2`,
     [now, limit, BUCKETS - 1],
   );
   return rows.map(({ id }) => id);
 }
 
-/** Of the users for whom something is due, those whose paid plan has lapsed. */
+/** Of these users, those whose paid plan has lapsed. */
 export async function listLapsedUsers(
   db: Queryable,
   { now, limit }: { now: Date; limit: number },
@@ -116,9 +116,29 @@ export async function listLapsedUsers(
   const { rows } = await db.query<{ id: string }>(
     `select due.id from generate_series(0, $3::int) bucket cross join lateral (
        select id from users u where u.bucket = bucket.bucket and u.next_due_at <= $1
-         and u.is_subscribed and u.access_ends_at <= $1 limit $2) due
+         and u.is_subscribed and u.access_ends_at <= $1 and u.parked_at is null limit $2) due
      limit $2`,
     [now, limit, BUCKETS - 1],
+  );
+  return rows.map(({ id }) => id);
+}
+
+/** Parts of all users, about as large as one another. */
+export const USER_SLICES = 64;
+
+/**
+ * Users of a slice whose row was written since. `updated_at` changes with every consume, so it has no index, which would
+ * make each of them write an index as well: the slice's rows are read by the primary key, and once an hour that is cheap.
+ * Ledger entries would not do: holds write none, and a late roll stamps them with times that have passed.
+ */
+export async function listUsersChangedSince(
+  db: Queryable,
+  { slice, since }: { slice: number; since: Date },
+): Promise<string[]> {
+  const size = BUCKETS / USER_SLICES;
+  const { rows } = await db.query<{ id: string }>(
+    `select id from users where bucket >= $1 and bucket < $2 and updated_at >= $3 order by bucket, id`,
+    [slice * size, (slice + 1) * size, since],
   );
   return rows.map(({ id }) => id);
 }

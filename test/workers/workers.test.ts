@@ -137,7 +137,13 @@ test('a paid plan that has lapsed ends without anybody asking', async () => {
 });
 
 test('every scheduled job runs, and an unknown one is an error', async () => {
-  for (const name of ['reset-due-users', 'check-subscription-expiry', 'sweep-inbox', 'backfill-events']) {
+  for (const name of [
+    'reset-due-users',
+    'check-subscription-expiry',
+    'sweep-inbox',
+    'backfill-events',
+    'verify-ledger',
+  ]) {
     await runJob(service.context, { name, data: {}, isLast: true });
     await runJob(service.context, { name, data: {}, isLast: true });
   }
