@@ -63,6 +63,7 @@ const POLICY: Record<string, string[]> = {
   'POST /v1/admin/stripe-events/backfill': ['admin'],
   'GET /v1/admin/stripe-events/{id}': ['admin'],
   'POST /v1/admin/stripe-events/{id}/replay': ['admin'],
+  'GET /v1/admin/metrics': ['admin'],
   'POST /v1/admin/api-keys': ['admin'],
   'GET /v1/admin/api-keys': ['admin'],
   'DELETE /v1/admin/api-keys/{id}': ['admin'],

@@ -164,6 +164,18 @@ badQuery(
   'at=2026-03-10T11:59:59Z', // before the victim signed up
   'at=2026-03-10T12:00:00Z&at=2026-03-10T12:00:00Z',
 );
+badQuery(
+  'GET /v1/admin/metrics',
+  'from',
+  'from=yesterday',
+  'from=2026-03-10T12:00:00Z', // now
+  'from=2026-03-11T00:00:00Z&to=2026-03-12T00:00:00Z', // to come
+  'from=2026-02-02T00:00:00Z&to=2026-02-01T00:00:00Z',
+  'from=2025-03-01T00:00:00Z', // more than 366 days
+  'from=2026-03-01T00:00:00Z&from=2026-03-02T00:00:00Z',
+);
+badQuery('GET /v1/admin/metrics', 'to', 'to=2026-13-01T00:00:00Z', 'to=');
+badQuery('GET /v1/admin/metrics', 'plan', 'plan=free');
 badQuery('GET /v1/users/victim/usage', 'from', 'from=2026-03-10T12:00:00Z');
 badQuery('GET /v1/admin/stripe-events', 'status', 'status=done', 'status=constructor');
 badQuery(

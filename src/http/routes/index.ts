@@ -8,6 +8,7 @@ import { holdRoutes } from './holds.ts';
 import { seedRoutes } from './seed.ts';
 import { operationalRoutes } from './service.ts';
 import { stripeEventRoutes, webhookRoutes } from './stripe-events.ts';
+import { usageMetricsRoutes } from './usage-metrics.ts';
 import { userRoutes } from './users.ts';
 
 export const routes: readonly Route[] = [
@@ -20,5 +21,6 @@ export const routes: readonly Route[] = [
   ...webhookRoutes,
   ...stripeEventRoutes,
   ...apiKeyRoutes,
+  ...usageMetricsRoutes,
   ...operationalRoutes,
 ];

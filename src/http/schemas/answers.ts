@@ -4,7 +4,7 @@ import { ERROR_CODES, type ErrorCode } from '../../errors.ts';
 import type { RouteResponse } from '../route.ts';
 
 export const tokens = z.int().meta({ description: 'Tokens; 2,000 are a credit.' });
-const credits = z.int().meta({ description: 'Whole credits: floor(tokens / 2000).' });
+export const credits = z.int().meta({ description: 'Whole credits: floor(tokens / 2000).' });
 export const time = z.iso.datetime().meta({ description: 'UTC.' });
 export const maybe = <Schema extends z.ZodType>(schema: Schema) => schema.nullable();
 
