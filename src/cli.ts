@@ -13,6 +13,7 @@ import { type Clock, type Context, createLog, openContext, systemClock } from '.
 import { openDevHome } from './dev-home.ts';
 import { TOKENS_PER_CREDIT } from './domain/plans.ts';
 import { TollgateError } from './errors.ts';
+import { reconcileNow } from './finance/runs.ts';
 import { API_KEY_SCOPES, type ApiKeyScope, createApiKey, listApiKeys, revokeApiKey } from './lib/api-keys.ts';
 import { grantCredits } from './lib/grants.ts';
 import { unpark } from './lib/parking.ts';
@@ -171,6 +172,22 @@ function addEventCommands(program: Command): void {
     );
 }
 
+function addReconcileCommand(program: Command): void {
+  program
+    .command('reconcile')
+    .description('compare Stripe with the ledger; exit 1 if they differ at the end')
+    .option('--user <userId>', 'only this user')
+    .option('--since <time>', 'only payments made since', dateOf)
+    .option('--repair', 'mend what can be mended')
+    .action(({ user, since, repair }: { user?: string; since?: Date; repair?: boolean }) =>
+      withContext(async (context) => {
+        const result = await reconcileNow(context, { userId: user, since }, repair ? ACTOR : null);
+        print(result);
+        if (result.differences.some((one) => one.repair !== 'repaired')) process.exitCode = 1;
+      }),
+    );
+}
+
 function addVerifyCommand(program: Command): void {
   program
     .command('verify')
@@ -185,7 +202,8 @@ function addVerifyCommand(program: Command): void {
 }
 
 const program = new Command('tollgate').description('What an operator does by hand.');
-for (const add of [addKeyCommands, addUserCommands, addEventCommands, addVerifyCommand]) add(program);
+const commands = [addKeyCommands, addUserCommands, addEventCommands, addReconcileCommand, addVerifyCommand];
+for (const add of commands) add(program);
 
 try {
   await program.parseAsync();

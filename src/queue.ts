@@ -26,12 +26,14 @@ export interface Jobs {
 
 export type WakeUp =
   | { name: 'handle-stripe-event'; eventId: string }
-  | { name: 'run-workflow'; workflowId: string };
+  | { name: 'run-workflow'; workflowId: string }
+  | { name: 'run-reconciliation'; runId: string };
 
 /** A queue of its own per kind, so that a slow workflow holds up no payment. */
 export const QUEUES = {
   'handle-stripe-event': 'stripe-events',
   'run-workflow': 'workflows',
+  'run-reconciliation': 'reconciliations',
 } as const satisfies Record<WakeUp['name'], string>;
 export const SCHEDULE_QUEUE = 'schedule';
 export type QueueName = (typeof QUEUES)[WakeUp['name']] | typeof SCHEDULE_QUEUE;
@@ -41,12 +43,15 @@ const id = z.string().min(1).max(255);
 export const payloadSchemas = {
   'handle-stripe-event': z.strictObject({ eventId: id }),
   'run-workflow': z.strictObject({ workflowId: id }),
+  'run-reconciliation': z.strictObject({ runId: id }),
 } as const;
 
 /** An event's row knows its next attempt and the sweep brings it; a workflow has nothing but its job. */
 const RETRIES: Record<WakeUp['name'], JobsOptions> = {
   'handle-stripe-event': { attempts: 3, backoff: { type: 'exponential', delay: 1000, jitter: 0.5 } },
   'run-workflow': { attempts: 5, backoff: { type: 'exponential', delay: 1000, jitter: 0.5 } },
+  // It says itself that it failed, and the next night comes.
+  'run-reconciliation': { attempts: 1 },
 };
 const KEPT: JobsOptions = { removeOnComplete: { count: 1000 }, removeOnFail: { count: 5000 } };
 

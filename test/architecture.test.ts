@@ -54,8 +54,18 @@ const MAY_IMPORT: Record<string, string[]> = {
     'src/context.ts',
     'src/config.ts',
   ],
+  'src/finance': [
+    'src/finance',
+    'src/stripe',
+    'src/lib',
+    'src/store',
+    'src/domain',
+    'src/errors.ts',
+    'src/context.ts',
+  ],
   'src/http': [
     'src/http',
+    'src/finance',
     'src/stripe',
     'src/lib',
     'src/store',
@@ -68,6 +78,7 @@ const MAY_IMPORT: Record<string, string[]> = {
   'src/embedded': ['src/embedded'],
   workers: [
     'workers',
+    'src/finance',
     'src/stripe',
     'src/lib',
     'src/store',

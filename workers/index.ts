@@ -18,6 +18,7 @@ const STOP_MS = 15_000;
 const CONCURRENCY: Record<QueueName, number> = {
   [QUEUES['handle-stripe-event']]: 4,
   [QUEUES['run-workflow']]: 4,
+  [QUEUES['run-reconciliation']]: 1,
   // A check of all ledgers may take minutes, and what runs every minute goes past it.
   [SCHEDULE_QUEUE]: 2,
 };

@@ -1,5 +1,6 @@
 /** Job name → one call into src. Every one may run twice to its end. */
 import type { Context } from '../src/context.ts';
+import { runReconciliation, startReconciliation, sweepReconciliations } from '../src/finance/reconcile.ts';
 import { verifyLedgers } from '../src/lib/parking.ts';
 import { accountOptions } from '../src/lib/requests.ts';
 import { runWorkflow } from '../src/lib/workflows.ts';
@@ -21,6 +22,8 @@ export async function runJob(context: Context, { name, data, isLast }: JobRun): 
     await handleStripeEvent(context, payloadSchemas[name].parse(data).eventId);
   } else if (name === 'run-workflow') {
     await runWorkflow(context, payloadSchemas[name].parse(data).workflowId, { isLast });
+  } else if (name === 'run-reconciliation') {
+    await runReconciliation(context, payloadSchemas[name].parse(data).runId);
   } else if (isScheduled(name)) {
     await SCHEDULED[name](context);
   } else {
@@ -34,6 +37,7 @@ const SCHEDULED: Record<ScheduledJob, (context: Context) => Promise<unknown>> = 
   'sweep-inbox': sweep,
   'backfill-events': (context) => backfillEvents(context),
   'verify-ledger': verifyLedgers,
+  reconcile: (context) => startReconciliation(context, {}),
 };
 
 /**
@@ -64,6 +68,7 @@ export async function rollUsers(context: Context, list: typeof listDueUsers): Pr
 
 async function sweep(context: Context): Promise<void> {
   await sweepInbox(context);
+  await sweepReconciliations(context);
   const before = new Date(context.clock.now().getTime() - LOST_AFTER_MS);
   for (const workflowId of await listUnfinishedWorkflows(context.pool, { before, limit: PAGE })) {
     context.jobs.wake({ name: 'run-workflow', workflowId });

@@ -17,6 +17,7 @@ export const SCHEDULE = {
   'sweep-inbox': MINUTE_MS,
   'backfill-events': 5 * MINUTE_MS,
   'verify-ledger': HOUR_MS,
+  reconcile: 24 * HOUR_MS,
 } as const;
 export type ScheduledJob = keyof typeof SCHEDULE;
 

@@ -118,6 +118,7 @@ function writeAnswer(response: Response, answer: RouteAnswer): void {
   response.set('Cache-Control', 'no-store');
   if (answer.replayed) response.set('Idempotent-Replayed', 'true');
   response.status(answer.status);
-  if (answer.body === undefined) response.end();
+  if (answer.text !== undefined) response.type('text/csv').send(answer.text);
+  else if (answer.body === undefined) response.end();
   else response.json(answer.body);
 }

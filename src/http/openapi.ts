@@ -105,10 +105,13 @@ function answersOf(route: Route): Response[] {
   ]);
 }
 
-function answerOf(status: number, { description, schema }: RouteResponse) {
-  const type = status >= 400 ? 'application/problem+json' : 'application/json';
+function answerOf(status: number, { description, schema, contentType }: RouteResponse) {
+  const type = contentType ?? (status >= 400 ? 'application/problem+json' : 'application/json');
   return schema ? { description, content: { [type]: { schema } } } : { description };
 }
+
+/** Routes besides billing that wait for Stripe. */
+const CALLS_STRIPE = /\/(?:backfill|repair)$|\/close\//;
 
 /** The errors that a route may give besides those of its own, by what it takes. */
 function errorCodes(route: Route): ErrorCode[] {
@@ -122,7 +125,7 @@ function errorCodes(route: Route): ErrorCode[] {
     ...(isPost ? (['payload_too_large'] as const) : []),
     ...(isPost && !route.rawBody ? (['unsupported_media_type'] as const) : []),
     ...(route.idempotency === 'none' ? [] : (['conflict', 'idempotency_key_reused'] as const)),
-    ...(route.tag === 'Billing' || route.path.endsWith('/backfill') ? (['stripe_unavailable'] as const) : []),
+    ...(route.tag === 'Billing' || CALLS_STRIPE.test(route.path) ? (['stripe_unavailable'] as const) : []),
     'internal_error',
     'unavailable',
   ];

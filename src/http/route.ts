@@ -49,6 +49,8 @@ export interface RouteAnswer {
   status: number;
   /** Absent: an answer without content. */
   body?: unknown;
+  /** Instead of JSON: a text of the content type that the route declares. */
+  text?: string;
   /** The first answer to this key again. */
   replayed?: boolean;
 }
@@ -57,6 +59,8 @@ export interface RouteResponse {
   description: string;
   /** Absent: no content. */
   schema?: z.ZodType;
+  /** Instead of JSON. */
+  contentType?: 'text/csv';
 }
 
 interface RouteFacts {

@@ -46,7 +46,7 @@ function decodeCursor(cursor: string, list: string, owner: string): Position {
   return position;
 }
 
-interface PageOf<Item> {
+export interface PageOf<Item> {
   list: string;
   owner: string;
   read(before: Position | null, limit: number): Promise<Item[]>;
@@ -54,7 +54,8 @@ interface PageOf<Item> {
   view(item: Item): Record<string, unknown>;
 }
 
-async function pageOf<Item>({ limit, cursor }: PageRequest, source: PageOf<Item>): Promise<Page> {
+/** One page of any list that is read newest or oldest first from a position. */
+export async function pageOf<Item>({ limit, cursor }: PageRequest, source: PageOf<Item>): Promise<Page> {
   const before = cursor === undefined ? null : decodeCursor(cursor, source.list, source.owner);
   // One more than asked for tells whether there is another page.
   const items = await source.read(before, limit + 1);

@@ -51,3 +51,16 @@ export async function findViolationsOf(db: Queryable, userId: string): Promise<V
   });
   return rows;
 }
+
+/** The same for a page of users. */
+export async function violationsOfUsers(
+  db: Queryable,
+  [buckets, userIds]: readonly [readonly number[], readonly string[]],
+): Promise<Violation[]> {
+  const { rows } = await db.query<Violation>({
+    name: 'violations-of-users',
+    text: unionOf(USER_VIEWS, 'where bucket = any($1::smallint[]) and user_id = any($2)'),
+    values: [buckets, userIds],
+  });
+  return rows;
+}

@@ -3,15 +3,21 @@ import type { PaidLine, PaymentMoney } from '../domain/paid-lines.ts';
 import { bucketOf } from './bucket.ts';
 import type { Queryable } from './database.ts';
 
-type Row = Omit<PaidLine, 'money'> & PaymentMoney;
+export type LineRow = Omit<PaidLine, 'money'> & PaymentMoney;
 
-const SELECT = `select key, kind, payment_id as "paymentId", line_id as "lineId", subscription_id as "subscriptionId",
+export const LINE_COLUMNS = `key, kind, payment_id as "paymentId", line_id as "lineId", subscription_id as "subscriptionId",
   item_id as "itemId", offer, interval, quantity, amount_minor as "amountMinor", currency, starts_at as "start",
   ends_at as "end", paid_at as "paidAt", note, payment_minor as "paidMinor", refunded_minor as "refundedMinor",
-  disputed_minor as "disputedMinor", credited_minor as "creditedMinor"
-  from paid_lines where bucket = $1 and user_id = $2`;
+  disputed_minor as "disputedMinor", credited_minor as "creditedMinor"`;
+const SELECT = `select ${LINE_COLUMNS} from paid_lines where bucket = $1 and user_id = $2`;
 
-function fromRow({ paidMinor, refundedMinor, disputedMinor, creditedMinor, ...line }: Row): PaidLine {
+export function fromLineRow({
+  paidMinor,
+  refundedMinor,
+  disputedMinor,
+  creditedMinor,
+  ...line
+}: LineRow): PaidLine {
   return { ...line, money: { paidMinor, refundedMinor, disputedMinor, creditedMinor } };
 }
 
@@ -21,11 +27,11 @@ export async function listPaidLines(
   userId: string,
   subscriptionId?: string,
 ): Promise<PaidLine[]> {
-  const { rows } = await tx.query<Row>(
+  const { rows } = await tx.query<LineRow>(
     `${SELECT} and ($3::text is null or subscription_id = $3) order by starts_at, key`,
     [bucketOf(userId), userId, subscriptionId ?? null],
   );
-  return rows.map(fromRow);
+  return rows.map(fromLineRow);
 }
 
 /** Which of these invoices and sessions are known, so that they need not be read again. */
@@ -79,4 +85,17 @@ export async function storePaidLines(
       now,
     ],
   );
+}
+
+/** Only for facts that Stripe does not have, or has otherwise. @returns the rows as they were, for the audit */
+export async function deletePaidLines(
+  tx: Queryable,
+  userId: string,
+  key: string,
+): Promise<Record<string, unknown>[]> {
+  const { rows } = await tx.query<Record<string, unknown>>(
+    `delete from paid_lines where bucket = $1 and user_id = $2 and key = $3 returning *`,
+    [bucketOf(userId), userId, key],
+  );
+  return rows;
 }

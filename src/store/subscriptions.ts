@@ -3,11 +3,12 @@ import type { SubscriptionState } from '../domain/subscription.ts';
 import { bucketOf } from './bucket.ts';
 import type { Queryable } from './database.ts';
 
-const SELECT = `select id, customer_id as "customerId", status, plan, price_id as "priceId",
+export const SUBSCRIPTION_COLUMNS = `id, customer_id as "customerId", status, plan, price_id as "priceId",
   lookup_key as "lookupKey", interval, quantity, item_id as "itemId", current_period_start as "currentPeriodStart",
   current_period_end as "currentPeriodEnd", trial_end as "trialEnd", cancel_at as "cancelAt",
   canceled_at as "canceledAt", ended_at as "endedAt", started_at as "startedAt",
-  latest_invoice_id as "latestInvoiceId" from subscriptions where bucket = $1 and user_id = $2`;
+  latest_invoice_id as "latestInvoiceId"`;
+const SELECT = `select ${SUBSCRIPTION_COLUMNS} from subscriptions where bucket = $1 and user_id = $2`;
 
 export async function listSubscriptions(tx: Queryable, userId: string): Promise<SubscriptionState[]> {
   const { rows } = await tx.query<SubscriptionState>(`${SELECT} order by started_at, id`, [
@@ -145,4 +146,17 @@ export async function tombstoneCustomer(
     `update users set stripe_customer_id = null where bucket = $1 and id = $2 and stripe_customer_id = $3`,
     [bucketOf(userId), userId, customerId],
   );
+}
+
+/** Only for one that Stripe does not have. @returns the row as it was, for the audit */
+export async function deleteSubscription(
+  tx: Queryable,
+  userId: string,
+  subscriptionId: string,
+): Promise<Record<string, unknown>[]> {
+  const { rows } = await tx.query<Record<string, unknown>>(
+    `delete from subscriptions where bucket = $1 and user_id = $2 and id = $3 returning *`,
+    [bucketOf(userId), userId, subscriptionId],
+  );
+  return rows;
 }

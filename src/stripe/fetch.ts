@@ -32,7 +32,7 @@ export interface FetchedInvoice extends PaidInvoice {
   isPaid: boolean;
 }
 
-const NO_MONEY: PaymentMoney = { paidMinor: 0, refundedMinor: 0, disputedMinor: 0, creditedMinor: 0 };
+export const NO_MONEY: PaymentMoney = { paidMinor: 0, refundedMinor: 0, disputedMinor: 0, creditedMinor: 0 };
 
 /** With all its lines (a payload and a plain retrieve carry ten) and what became of its money; neither of an unpaid one. */
 export async function fetchInvoice(stripe: Stripe, id: string): Promise<FetchedInvoice> {

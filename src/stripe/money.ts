@@ -4,7 +4,15 @@
  */
 import type Stripe from 'stripe';
 import type { PaymentMoney } from '../domain/paid-lines.ts';
-import { parseCreditNote, parseDispute, parseInvoicePayment, parseRefund } from './shapes.ts';
+import {
+  type CreditNoteShape,
+  type DisputeShape,
+  parseCreditNote,
+  parseDispute,
+  parseInvoicePayment,
+  parseRefund,
+  type RefundShape,
+} from './shapes.ts';
 
 const PAGE = 100;
 
@@ -23,6 +31,21 @@ const NOT_OUT = new Set([
   'warning_closed',
 ]);
 
+/** What of it has gone back to the customer. */
+export function refundedBy({ status, amount }: RefundShape): number {
+  return REFUNDED.has(status ?? '') ? amount : 0;
+}
+
+/** What of it is out of our hands. */
+export function disputedBy({ status, amount }: DisputeShape): number {
+  return NOT_OUT.has(status) ? 0 : amount;
+}
+
+/** What it gave beside refunds. */
+export function creditedBy({ status, post_payment_amount: amount, refunds }: CreditNoteShape): number {
+  return status === 'void' ? 0 : Math.max(0, amount - refunds);
+}
+
 /** What a payment is made of: a payment intent, or a bare charge. */
 export type Source = { payment_intent: string } | { charge: string };
 
@@ -34,12 +57,10 @@ export async function returnedOf(
   let disputedMinor = 0;
   for (const source of sources) {
     for await (const one of stripe.refunds.list({ ...source, limit: PAGE })) {
-      const refund = parseRefund(one);
-      if (REFUNDED.has(refund.status ?? '')) refundedMinor += refund.amount;
+      refundedMinor += refundedBy(parseRefund(one));
     }
     for await (const one of stripe.disputes.list({ ...source, limit: PAGE })) {
-      const dispute = parseDispute(one);
-      if (!NOT_OUT.has(dispute.status)) disputedMinor += dispute.amount;
+      disputedMinor += disputedBy(parseDispute(one));
     }
   }
   return { refundedMinor, disputedMinor };
@@ -55,25 +76,32 @@ export async function invoiceMoney(
   amountPaidMinor: number,
   payments: readonly unknown[],
 ): Promise<PaymentMoney> {
+  const { paidMinor, sources } = paidBy(amountPaidMinor, payments);
+  const { refundedMinor, disputedMinor } = await returnedOf(stripe, sources);
+  // Nothing paid, nothing to go back: a trial, a coupon of 100 %, a balance.
+  const creditedMinor = paidMinor === 0 ? 0 : await creditedOf(stripe, invoiceId);
+  return { paidMinor, refundedMinor, disputedMinor, creditedMinor };
+}
+
+/** How much an invoice was paid, and by what; the parameters are those of `invoiceMoney`. */
+export function paidBy(
+  amountPaidMinor: number,
+  payments: readonly unknown[],
+): { paidMinor: number; sources: Source[] } {
   const paid = payments.map(parseInvoicePayment).filter(({ status }) => status === 'paid');
   const sources = paid.flatMap<Source>(({ payment }) => {
     if (payment.payment_intent) return [{ payment_intent: payment.payment_intent }];
     return payment.charge ? [{ charge: payment.charge }] : [];
   });
   const byPayments = paid.reduce((sum, { amount_paid }) => sum + (amount_paid ?? 0), 0);
-  const { refundedMinor, disputedMinor } = await returnedOf(stripe, sources);
-  const paidMinor = Math.max(byPayments, amountPaidMinor);
-  // Nothing paid, nothing to go back: a trial, a coupon of 100 %, a balance.
-  const creditedMinor = paidMinor === 0 ? 0 : await creditedOf(stripe, invoiceId);
-  return { paidMinor, refundedMinor, disputedMinor, creditedMinor };
+  return { paidMinor: Math.max(byPayments, amountPaidMinor), sources };
 }
 
 /** Credit to the customer's balance or given outside Stripe; what a credit note refunded is among the refunds. */
-async function creditedOf(stripe: Stripe, invoiceId: string): Promise<number> {
+export async function creditedOf(stripe: Stripe, invoiceId: string): Promise<number> {
   let creditedMinor = 0;
   for await (const one of stripe.creditNotes.list({ invoice: invoiceId, limit: PAGE })) {
-    const note = parseCreditNote(one);
-    if (note.status !== 'void') creditedMinor += Math.max(0, note.post_payment_amount - note.refunds);
+    creditedMinor += creditedBy(parseCreditNote(one));
   }
   return creditedMinor;
 }

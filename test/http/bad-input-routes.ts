@@ -184,6 +184,14 @@ badQuery(
   cursorOf('ledger', 'victim', 5),
   cursorOf('stripe-events', '2026-01-01T00:00:00Z', 'a\0'),
 );
+bad('POST /v1/finance/reconciliations', 'since', ['yesterday', { since: 'yesterday' }]);
+bad('POST /v1/finance/reconciliations', 'userId', ['empty', { userId: '' }], ['a number', { userId: 5 }]);
+badQuery(
+  'GET /v1/finance/reconciliations',
+  'cursor',
+  cursorOf('ledger', '', 5),
+  cursorOf('reconciliations', '', 'a\0'),
+);
 badQuery(
   'GET /v1/admin/api-keys',
   'cursor',

@@ -3,6 +3,7 @@ import type { Route } from '../route.ts';
 import { apiKeyRoutes } from './api-keys.ts';
 import { billingRoutes } from './billing.ts';
 import { creditRoutes } from './credits.ts';
+import { financeRoutes } from './finance.ts';
 import { grantRoutes } from './grants.ts';
 import { holdRoutes } from './holds.ts';
 import { seedRoutes } from './seed.ts';
@@ -20,6 +21,7 @@ export const routes: readonly Route[] = [
   ...billingRoutes,
   ...webhookRoutes,
   ...stripeEventRoutes,
+  ...financeRoutes,
   ...apiKeyRoutes,
   ...usageMetricsRoutes,
   ...operationalRoutes,
