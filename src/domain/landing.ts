@@ -13,17 +13,27 @@ export function allowancesOf(account: Account, subscriptionId: string): Grant[] 
   );
 }
 
-/** @returns null where an earlier line has given this window as much already */
+/**
+ * The windows before it end first, so that the balance never shows both.
+ * @returns null where an earlier line has given this window as much already
+ */
 export function land(account: Account, landing: Landing): Grant | null {
   const { line, window, offer } = landing;
   const had = tokensOfWindow(account, landing);
   if (landing.tokens <= had) return null;
+  const expiresAt = addDays(window.end, planDefinition(account.catalogue, offer).graceDays);
   const isRest = landing.kind === 'delta' || had > 0;
+  if (!isRest) {
+    const earlier = allowancesOf(account, line.subscriptionId ?? '');
+    const newest = newestWindow(earlier)?.windowStart ?? null;
+    if (newest === null || newest < window.start)
+      endEarlier(account, earlier, { ...window, offer, expiresAt });
+  }
   const grant = account.grant({
     key: landing.key,
     source: 'allowance',
     tokens: landing.tokens - had,
-    expiresAt: addDays(window.end, planDefinition(account.catalogue, offer).graceDays),
+    expiresAt,
     details: {
       offer,
       reason: isRest ? `Change to ${line.quantity} × ${offer}` : `Allowance of ${offer}`,
@@ -64,22 +74,30 @@ export function newestWindow(allowances: readonly Grant[]): Grant | undefined {
   return newest;
 }
 
-/** Ends what a subscription gave for earlier windows, but for what its plan rolls over. */
+/** Ends what a subscription gave for windows before its newest, a line that was heard of late included. */
 export function replaceEarlier(account: Account, allowances: readonly Grant[]): void {
   const newest = newestWindow(allowances);
   if (!newest?.windowStart || newest.offer === null) return;
-  const { rollover } = planDefinition(account.catalogue, newest.offer);
+  const { windowStart: start, offer, expiresAt } = newest;
+  endEarlier(account, allowances, { start, offer, expiresAt });
+}
+
+/** All but what the plan rolls over. */
+function endEarlier(
+  account: Account,
+  allowances: readonly Grant[],
+  next: { start: Date; offer: string; expiresAt: Date | null },
+): void {
+  const { rollover } = planDefinition(account.catalogue, next.offer);
   let kept = rollover === 'none' ? 0 : rollover.cappedCredits * TOKENS_PER_CREDIT;
   const earlier = allowances
-    .filter(
-      ({ windowStart }) => windowStart !== null && newest.windowStart && windowStart < newest.windowStart,
-    )
+    .filter(({ windowStart }) => windowStart !== null && windowStart < next.start)
     .filter((grant) => !isPast(grant, account.now))
     .sort((a, b) => Number(b.windowStart) - Number(a.windowStart));
   for (const grant of earlier) {
-    const carried = grant.offer === newest.offer ? Math.min(kept, grant.remainingTokens) : 0;
+    const carried = grant.offer === next.offer ? Math.min(kept, grant.remainingTokens) : 0;
     kept -= carried;
-    if (carried > 0) carry(account, grant, carried, newest.expiresAt);
+    if (carried > 0) carry(account, grant, carried, next.expiresAt);
     else endWindow(account, grant);
   }
 }

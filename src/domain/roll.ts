@@ -7,7 +7,7 @@ import type { Account } from './account.ts';
 import { enterFreePlan, landFreeAllowance, landManualAllowance, openAllowances } from './allowance.ts';
 import { withhold } from './clawback.ts';
 import { releaseHold } from './holds.ts';
-import { allowancesOf, land, replaceEarlier } from './landing.ts';
+import { land } from './landing.ts';
 import type { Grant } from './model.ts';
 import type { Landing } from './paid-lines.ts';
 import { nthPeriod, periodAt, periodIndexAt } from './period.ts';
@@ -110,7 +110,6 @@ function dueAnnualMonth(account: Account, landings: readonly Landing[]): Due[] {
     user.periodEnd = next.window.end;
     user.monthlyTokensUsed = 0;
     land(account, next);
-    replaceEarlier(account, allowancesOf(account, user.currentSubscriptionId ?? ''));
   };
   return [{ at: next.window.start, apply: enter }];
 }

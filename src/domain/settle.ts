@@ -44,11 +44,12 @@ export function settle(account: Account, facts: Facts): Settled {
   const agreements = facts.subscriptions
     .map((subscription) => agreementOf(subscription, facts.lines))
     .sort(oldestFirst);
-  for (const agreement of agreements) landWindows(account, agreement, byKey, done);
   const entitled = agreements.filter(({ subscription, paidEnd }) =>
     isEntitled(account.catalogue, subscription, paidEnd, account.now),
   );
   const current = entitled[0];
+  if (current) leaveOtherPlans(account, current.subscription.plan);
+  for (const agreement of agreements) landWindows(account, agreement, byKey, done);
   applyPlan(account, current, done);
   for (const agreement of agreements) giveOrWithhold(account, agreement, current, agreements);
   clawBack(account, facts.lines, byKey, done);
@@ -131,6 +132,15 @@ function isDue(
   return isEntitled(account.catalogue, subscription, paidEnd, account.now);
 }
 
+/** Allowances of the free plan and of one given by hand end before paid ones land. */
+function leaveOtherPlans(account: Account, plan: string | null): void {
+  for (const grant of openAllowances(account)) {
+    if (grant.subscriptionId !== null) continue;
+    if (grant.offer === FREE_PLAN) withhold(account, grant, `Changed to ${plan}`);
+    else account.takeOut(grant, 'voided', `Changed to ${plan}`);
+  }
+}
+
 /** Makes the plan that of `current`; without one, a user who had a subscription is on the free plan's clock. */
 function applyPlan(account: Account, current: Agreement | undefined, done: string[]): void {
   const { user } = account;
@@ -142,11 +152,6 @@ function applyPlan(account: Account, current: Agreement | undefined, done: strin
   }
   const { subscription, paidEnd } = current;
   const plan = subscription.plan ?? user.subscriptionTier;
-  for (const grant of openAllowances(account)) {
-    if (grant.subscriptionId !== null) continue;
-    if (grant.offer === FREE_PLAN) withhold(account, grant, `Changed to ${plan}`);
-    else account.takeOut(grant, 'voided', `Changed to ${plan}`);
-  }
   enterWindow(account, subscription);
   if (user.subscriptionTier !== plan) done.push(plan);
   user.currentSubscriptionId = subscription.id;
