@@ -3,6 +3,7 @@ import type { Context } from '../context.ts';
 import { markHandled } from '../store/inbox.ts';
 import { findUserOfCustomer, listSubscriptions, tombstoneCustomer } from '../store/subscriptions.ts';
 import { inTransaction } from '../store/transaction.ts';
+import { isMissing } from './client.ts';
 import { fetchCustomer } from './customers.ts';
 import { syncSubscription } from './sync.ts';
 
@@ -22,9 +23,7 @@ export async function syncCustomer(
   const customer = await fetchCustomer(context, customerId);
   const isGone = customer === null || customer.isDeleted;
   if (isGone) {
-    for (const { id, customerId: owner } of await listSubscriptions(pool, userId)) {
-      if (owner === customerId) await syncSubscription(context, id);
-    }
+    for (const id of await subscriptionsOf(context, userId, customerId)) await syncSubscription(context, id);
   }
   const now = clock.now();
   await inTransaction(pool, async (tx) => {
@@ -33,4 +32,21 @@ export async function syncCustomer(
     if (eventId !== undefined) await markHandled(tx, eventId, { status: 'handled', outcome, userId, now });
   });
   return userId;
+}
+
+/** Those that we know of, and those whose every event was lost. */
+async function subscriptionsOf(
+  { pool, stripe }: Context,
+  userId: string,
+  customer: string,
+): Promise<Set<string>> {
+  const known = await listSubscriptions(pool, userId);
+  const ids = new Set(known.filter(({ customerId }) => customerId === customer).map(({ id }) => id));
+  try {
+    for await (const { id } of stripe.subscriptions.list({ customer, status: 'all', limit: 100 }))
+      ids.add(id);
+  } catch (error) {
+    if (!isMissing(error)) throw error;
+  }
+  return ids;
 }
