@@ -65,7 +65,11 @@ export class Service {
   declare private catalogue: Catalogue;
   private readonly closers: (() => Promise<unknown>)[] = [];
 
-  static async start(catalogue: Catalogue = DEFAULT_CATALOGUE): Promise<Service> {
+  /** @param wallClock in milliseconds, instead of the wall's: time moves only when it is advanced */
+  static async start(
+    catalogue: Catalogue = DEFAULT_CATALOGUE,
+    { wallClock }: { wallClock?: () => number } = {},
+  ): Promise<Service> {
     const service = new Service();
     service.catalogue = catalogue;
     const database = await createTestDatabase();
@@ -74,6 +78,7 @@ export class Service {
       port: 0,
       prices: sandboxPrices(catalogue),
       webhookEndpoints: [{ url, secret: SECRET }],
+      ...(wallClock === undefined ? {} : { wallClock }),
     });
     const config = testConfig(database.url, service.sandbox.url);
     const opened = openDatabase(database.url, () => undefined);
@@ -93,7 +98,7 @@ export class Service {
       ping: async () => undefined,
       close: async () => undefined,
     };
-    const log = pino({ level: 'error' }, { write: (line) => this.noteAlert(line) });
+    const log = pino({ level: 'warn' }, { write: (line) => this.noteAlert(line) });
     const stripe = openStripe(config);
     return { config, catalogue: this.catalogue, clock: this.sandbox, log, stripe, jobs, pool, db };
   }
