@@ -71,6 +71,7 @@ test('checks again only those that have changed since, one with nothing but a ho
 
 test('a user that could not be checked is checked the next time, changed or not', async () => {
   await signUpAll('a');
+  hoursLater(1);
   await context.pool.query('alter view invariant_i7_allowances rename to away');
   expect(await verifyLedgers(context)).toEqual({ checked: 0, parked: 0 });
   expect(alerts).toMatchObject([{ alert: 'verify_failed', userId: 'a' }]);
