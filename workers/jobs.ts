@@ -2,10 +2,9 @@
 import type { Context } from '../src/context.ts';
 import { runReconciliation, startReconciliation, sweepReconciliations } from '../src/finance/reconcile.ts';
 import { verifyLedgers } from '../src/lib/parking.ts';
-import { accountOptions } from '../src/lib/requests.ts';
+import { rollUsers } from '../src/lib/roll-users.ts';
 import { runWorkflow } from '../src/lib/workflows.ts';
 import { type JobRun, payloadSchemas } from '../src/queue.ts';
-import { withAccount } from '../src/store/account.ts';
 import { listDueUsers, listLapsedUsers } from '../src/store/users.ts';
 import { listUnfinishedWorkflows } from '../src/store/workflows.ts';
 import { backfillEvents, sweepInbox } from '../src/stripe/backfill.ts';
@@ -39,32 +38,6 @@ const SCHEDULED: Record<ScheduledJob, (context: Context) => Promise<unknown>> = 
   'verify-ledger': verifyLedgers,
   reconcile: (context) => startReconciliation(context, {}),
 };
-
-/**
- * Applies what is due, user by user: a short transaction each, so that nobody waits for a page and one bad user stops
- * nobody. A user that fails is passed over until the next run.
- * @returns how many were rolled
- */
-export async function rollUsers(context: Context, list: typeof listDueUsers): Promise<number> {
-  const failed = new Set<string>();
-  let rolled = 0;
-  for (;;) {
-    const now = context.clock.now();
-    // The failed ones stay due, at the head of the list.
-    const due = await list(context.pool, { now, limit: PAGE + failed.size });
-    const page = due.filter((userId) => !failed.has(userId));
-    for (const userId of page) {
-      try {
-        await withAccount({ ...accountOptions(context), now }, userId, () => undefined);
-        rolled += 1;
-      } catch (error) {
-        failed.add(userId);
-        context.log.error({ err: error, userId, alert: 'roll_failed' }, 'A user could not be rolled forward');
-      }
-    }
-    if (page.length === 0 || due.length < PAGE) return rolled;
-  }
-}
 
 async function sweep(context: Context): Promise<void> {
   await sweepInbox(context);

@@ -70,6 +70,8 @@ const POLICY: Record<string, string[]> = {
   'GET /v1/finance/reconciliations/{runId}/differences': ['admin'],
   'GET /v1/finance/reconciliations/{runId}/differences.csv': ['admin'],
   'POST /v1/finance/reconciliations/{runId}/differences/{id}/repair': ['admin'],
+  'GET /v1/finance/close/{month}.csv': ['admin'],
+  'GET /v1/finance/close/{month}': ['admin'],
   'POST /v1/admin/api-keys': ['admin'],
   'GET /v1/admin/api-keys': ['admin'],
   'DELETE /v1/admin/api-keys/{id}': ['admin'],

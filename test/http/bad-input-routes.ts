@@ -184,6 +184,8 @@ badQuery(
   cursorOf('ledger', 'victim', 5),
   cursorOf('stripe-events', '2026-01-01T00:00:00Z', 'a\0'),
 );
+for (const month of ['2026-13', '2026-1', '26-01', 'now', '2026-01.json', '2099-01'])
+  cases.push([month, `GET /v1/finance/close/${month}`, {}, 400, 'params.month']);
 bad('POST /v1/finance/reconciliations', 'since', ['yesterday', { since: 'yesterday' }]);
 bad('POST /v1/finance/reconciliations', 'userId', ['empty', { userId: '' }], ['a number', { userId: 5 }]);
 badQuery(

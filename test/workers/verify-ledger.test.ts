@@ -6,11 +6,12 @@ import { consume } from '../../src/lib/credits.ts';
 import { placeHold } from '../../src/lib/holds.ts';
 import { unpark, verifyLedgers } from '../../src/lib/parking.ts';
 import { libraryRequest } from '../../src/lib/requests.ts';
+import { rollUsers } from '../../src/lib/roll-users.ts';
 import { readUsage, signUp } from '../../src/lib/users.ts';
 import { findEvent, markUnhandled, receiveEvent } from '../../src/store/inbox.ts';
 import { findParking, refuseParked, UserParkedError } from '../../src/store/parking.ts';
 import { listDueUsers } from '../../src/store/users.ts';
-import { rollUsers, runJob } from '../../workers/jobs.ts';
+import { runJob } from '../../workers/jobs.ts';
 import { type Library, openLibrary, START } from '../support/library.ts';
 
 let library: Library;

@@ -2,12 +2,13 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { rollUsers } from '../../src/lib/roll-users.ts';
 import { type Jobs, openJobs } from '../../src/queue.ts';
 import { listDueUsers, listLapsedUsers } from '../../src/store/users.ts';
 import { sweepInbox } from '../../src/stripe/backfill.ts';
 import { receiveWebhook } from '../../src/stripe/webhook.ts';
 import { startWorkers } from '../../workers/index.ts';
-import { rollUsers, runJob } from '../../workers/jobs.ts';
+import { runJob } from '../../workers/jobs.ts';
 import { SECRET, Service } from '../stripe/harness.ts';
 
 let service: Service;

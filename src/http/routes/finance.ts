@@ -1,5 +1,6 @@
 /** Stripe against the ledger, and the finance month. */
 import { z } from 'zod';
+import { closeCsv, closeMonth } from '../../finance/close.ts';
 import { startReconciliation } from '../../finance/reconcile.ts';
 import { repairDifference } from '../../finance/repair.ts';
 import {
@@ -11,12 +12,15 @@ import {
 } from '../../finance/runs.ts';
 import { type Route, route } from '../route.ts';
 import { answers, pageOf } from '../schemas/answers.ts';
-import { reconciliationDifference, reconciliationRun } from '../schemas/finance.ts';
+import { financeClose, reconciliationDifference, reconciliationRun } from '../schemas/finance.ts';
 import { id, page, timestamp, userId } from '../schemas/inputs.ts';
 
 const TAG = 'Finance';
 const auth = { kind: 'apiKey', scopes: ['admin'] } as const;
 const common = { tag: TAG, auth, idempotency: 'none' } as const;
+const monthParams = z.strictObject({
+  month: z.string().regex(/^20\d\d-(?:0[1-9]|1[0-2])$/, 'must be a month, e.g. 2026-01'),
+});
 const runParams = z.strictObject({ runId: id });
 
 export const financeRoutes: Route[] = [
@@ -90,6 +94,31 @@ export const financeRoutes: Route[] = [
     async handler(context, { params, actor }) {
       const repaired = await repairDifference(context, params.runId, params.id, actor);
       return { status: 200, body: differenceView(repaired) };
+    },
+  }),
+  // First: `{month}` would match a name with .csv as well.
+  route({
+    ...common,
+    method: 'get',
+    path: '/v1/finance/close/{month}.csv',
+    summary: 'The finance month as CSV',
+    params: monthParams,
+    responses: { 200: { description: 'One number a line.', schema: z.string(), contentType: 'text/csv' } },
+    async handler(context, { params }) {
+      return { status: 200, text: closeCsv(await closeMonth(context, params.month)) };
+    },
+  }),
+  route({
+    ...common,
+    method: 'get',
+    path: '/v1/finance/close/{month}',
+    summary: 'The finance month',
+    description:
+      'Money paid in Stripe, credits issued, used, expired and owed. Reads Stripe and the whole ledger.',
+    params: monthParams,
+    responses: { 200: answers('The month.', financeClose) },
+    async handler(context, { params }) {
+      return { status: 200, body: await closeMonth(context, params.month) };
     },
   }),
 ];
