@@ -17,7 +17,7 @@ afterAll(() => service.stop());
 
 type Wanted = Omit<PreviewInput, 'userId'>;
 interface Case {
-  from: { plan: string; interval?: 'month' | 'year' };
+  from: { plan: string; interval?: 'month' | 'year'; quantity?: number };
   ask: Wanted;
   money: number;
   /** A day of a year costs more or less by the length of the months. */
@@ -41,6 +41,12 @@ const CASES: Record<string, Case> = {
     credits: 270,
   },
   'quantity up': { from: { plan: 'pro' }, ask: { plan: 'pro', quantity: 3 }, money: 2667, credits: 270 },
+  'quantity down at the period end': {
+    from: { plan: 'pro', quantity: 3 },
+    ask: { plan: 'pro', quantity: 2 },
+    money: 4000,
+    credits: 200,
+  },
   'month to year': {
     from: { plan: 'pro' },
     ask: { plan: 'pro', interval: 'year' },
@@ -94,12 +100,14 @@ async function everything(userId: string): Promise<unknown> {
 const DAY = 86_400;
 
 /** Ten days into a period of thirty, with 30 credits spent. */
-async function subscriber({ plan, interval = 'month' }: Case['from']): Promise<string> {
+async function subscriber({ plan, interval = 'month', quantity }: Case['from']): Promise<string> {
   const userId = await service.signUp();
   // The free plan's month is not the subscription's.
   await service.advance(5);
   await service.buy(userId, { plan, interval });
   await service.settle();
+  if (quantity !== undefined)
+    await changePlan(service.context, { userId, plan, quantity }, request('change'));
   await consume(service.context, { userId, credits: 30 }, request('consume'));
   const { items } = await service.subscriptionOf(userId);
   const { current_period_start: start, current_period_end: end } = items.data[0]!;
