@@ -8,9 +8,8 @@ import { userNow } from '../lib/users.ts';
 import { isMissing } from './client.ts';
 import { ensureCustomer, userOfSession } from './customers.ts';
 import { LIVE_STATUSES, shortHash } from './live-subscription.ts';
-import { planLookupKey } from './offers.ts';
+import { planLookupKey, priceOnSale } from './offers.ts';
 import { onceOutside, oneAtATime } from './outside.ts';
-import { priceOnSale } from './prices.ts';
 import { parseSession, USER_METADATA } from './shapes.ts';
 import { syncCheckoutSession } from './sync.ts';
 
@@ -51,7 +50,7 @@ async function openSession(
   request: ChangeRequest,
 ): Promise<{ status: number; body: Record<string, unknown> }> {
   const customer = await ensureCustomer(context, input.userId);
-  const price = await priceOnSale(context, lookupKey);
+  const { id: price } = await priceOnSale(context, lookupKey);
   const attempt = shortHash(`${request.scope} ${request.key}`);
   if (input.plan !== undefined) {
     await refuseSecondSubscription(context, customer);

@@ -40,8 +40,11 @@ export async function pricesOnSale(
   return prices;
 }
 
-/** @throws TollgateError `unavailable` where Stripe has none: the catalogue and the account disagree */
-export async function fullPriceOnSale(context: Context, lookupKey: string): Promise<Stripe.Price> {
+/**
+ * The active price on sale under a lookup key (https://docs.stripe.com/products-prices/manage-prices#lookup-keys).
+ * @throws TollgateError `unavailable` where Stripe has none: the catalogue and the account disagree
+ */
+export async function priceOnSale(context: Context, lookupKey: string): Promise<Stripe.Price> {
   const [price] = await pricesOnSale(context, [lookupKey]);
   if (price) return price;
   throw new TollgateError(

@@ -19,7 +19,7 @@ import {
   planItemOf,
   reread,
 } from './live-subscription.ts';
-import { fullPriceOnSale, planLookupKey } from './offers.ts';
+import { planLookupKey, priceOnSale } from './offers.ts';
 import { type PendingChange, pendingChangeOf, releaseSchedule, scheduleChange } from './schedule.ts';
 
 export type Effective = 'now' | 'period_end';
@@ -129,7 +129,7 @@ async function targetOf(context: Context, input: PlanChangeInput, present: PlanO
   const { creditsPerPeriod, prices } = planDefinition(catalogue, input.plan);
   const hasPresent = (present.interval === 'year' ? prices.annual : prices.monthly) !== undefined;
   const interval = input.interval ?? (hasPresent ? present.interval : undefined);
-  const price = await fullPriceOnSale(context, planLookupKey(catalogue, input.plan, interval));
+  const price = await priceOnSale(context, planLookupKey(catalogue, input.plan, interval));
   return {
     price,
     plan: input.plan,

@@ -3,7 +3,6 @@ import Stripe from 'stripe';
 import { ConfigError } from '../config.ts';
 import type { Context } from '../context.ts';
 import type { LinePrice } from '../domain/invoice-lines.ts';
-import { TollgateError } from '../errors.ts';
 import { markHandled } from '../store/inbox.ts';
 import { isMissing } from './client.ts';
 import { type PriceShape, parsePrice } from './shapes.ts';
@@ -32,20 +31,6 @@ export async function fetchPrice(stripe: Stripe, priceId: string): Promise<LineP
     if (isMissing(error)) return null;
     throw error;
   }
-}
-
-/**
- * The active price on sale under a lookup key (https://docs.stripe.com/products-prices/manage-prices#lookup-keys).
- * @throws TollgateError `unavailable` where Stripe has none: the catalogue and the account disagree
- */
-export async function priceOnSale({ stripe }: Context, lookupKey: string): Promise<string> {
-  const { data } = await stripe.prices.list({ lookup_keys: [lookupKey], active: true, limit: 1 });
-  const price = data[0];
-  if (price) return price.id;
-  throw new TollgateError(
-    'unavailable',
-    `Stripe has no active price with the lookup key "${lookupKey}": give it to a price in the Dashboard.`,
-  );
 }
 
 /** A start should not wait for a Stripe that is away. */

@@ -2,6 +2,7 @@
 import type Stripe from 'stripe';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { TollgateError } from '../../src/errors.ts';
+import { subscriptionChanged } from '../../src/http/schemas/billing.ts';
 import { consume } from '../../src/lib/credits.ts';
 import { cancelSubscription, resumeSubscription } from '../../src/stripe/billing.ts';
 import { changePlan, type PlanChangeInput } from '../../src/stripe/plan-change.ts';
@@ -14,8 +15,11 @@ beforeAll(async () => {
 });
 afterAll(() => service.stop());
 
-const change = (input: PlanChangeInput, key?: string) =>
-  changePlan(service.context, input, request('change', key));
+async function change(input: PlanChangeInput, key?: string) {
+  const answer = await changePlan(service.context, input, request('change', key));
+  expect(subscriptionChanged.parse(answer.body)).toEqual(answer.body);
+  return answer;
+}
 
 const refusal = async (input: PlanChangeInput): Promise<TollgateError> => {
   const error = await change(input).catch((refused: unknown) => refused);

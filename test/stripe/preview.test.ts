@@ -2,6 +2,7 @@
 // changes nothing.
 import type Stripe from 'stripe';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { previewed } from '../../src/http/schemas/billing.ts';
 import { consume } from '../../src/lib/credits.ts';
 import { cancelSubscription } from '../../src/stripe/billing.ts';
 import { changePlan } from '../../src/stripe/plan-change.ts';
@@ -153,7 +154,9 @@ async function balanceOf(userId: string) {
 test.each(Object.entries(CASES))('%s: the preview is the effect', async (_name, { from, ask, ...known }) => {
   const userId = await subscriber(from);
   const untouched = await everything(userId);
-  const preview = (await previewChange(service.context, { userId, ...ask })) as unknown as Preview;
+  const answer = await previewChange(service.context, { userId, ...ask });
+  expect(previewed.parse(answer)).toEqual(answer);
+  const preview = answer as unknown as Preview;
   expect(await everything(userId)).toEqual(untouched);
   expect(preview.credits.before).toEqual(await balanceOf(userId));
 
