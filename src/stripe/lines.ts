@@ -48,6 +48,9 @@ export function linesOfInvoice(
   });
 }
 
+/** Of a session (https://docs.stripe.com/api/checkout/sessions/object#checkout_session_object-payment_status). */
+const IS_PAID: Record<string, boolean | undefined> = { paid: true, no_payment_required: true, unpaid: false };
+
 /**
  * Packs of a payment-mode session. `unpaid` is a delayed method that has not settled yet
  * (https://docs.stripe.com/payments/checkout/fulfill-orders).
@@ -56,8 +59,14 @@ export function linesOfSession(
   { catalogue, log }: Pick<Context, 'catalogue' | 'log'>,
   session: FetchedSession,
 ): PaidLine[] {
-  const isPaid = session.status === 'complete' && session.payment_status !== 'unpaid';
-  if (session.mode !== 'payment' || !isPaid) return [];
+  if (session.mode !== 'payment' || session.status !== 'complete') return [];
+  const isPaid = IS_PAID[session.payment_status];
+  if (isPaid === undefined) {
+    const text = 'A payment status of Stripe that gives nothing here';
+    const subject = { sessionId: session.id, paymentStatus: session.payment_status };
+    log.error({ alert: 'unknown_payment_status', ...subject }, text);
+  }
+  if (isPaid !== true) return [];
   return session.lines.map((line) => {
     const pack = packOfPrice(catalogue, line.lookupKey)?.pack ?? null;
     if (pack === null) {
