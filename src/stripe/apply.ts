@@ -12,6 +12,7 @@ import { loadFacts, withAccount } from '../store/account.ts';
 import type { Transaction } from '../store/database.ts';
 import { markHandled } from '../store/inbox.ts';
 import { storePaidLines } from '../store/paid-lines.ts';
+import { refuseParked } from '../store/parking.ts';
 import { findSubscription, storeSubscription } from '../store/subscriptions.ts';
 import type { FetchedInvoice, FetchedSession } from './fetch.ts';
 import { linesOfInvoice, linesOfSession } from './lines.ts';
@@ -27,7 +28,10 @@ export interface FetchedFacts {
   session: FetchedSession | null;
 }
 
-/** @param eventId the inbox row to mark, if an event led here */
+/**
+ * @param eventId the inbox row to mark, if an event led here
+ * @throws UserParkedError while the user's ledger violates an invariant
+ */
 export function applyFacts(
   context: Context,
   userId: string,
@@ -35,6 +39,7 @@ export function applyFacts(
   eventId?: string,
 ): Promise<string> {
   return withAccount(accountOptions(context), userId, async (account, tx) => {
+    await refuseParked(tx, userId);
     const done = await settleFetched(context, account, tx, facts);
     const outcome = done.length === 0 ? 'nothing to do' : done.join('; ');
     if (eventId !== undefined) {

@@ -1,6 +1,7 @@
 /** From a row of the inbox to its effects; every row ends handled, ignored, waiting, or visibly failed. */
 import type { Context } from '../context.ts';
 import { findEvent, type InboxRow, markHandled, markUnhandled } from '../store/inbox.ts';
+import { UserParkedError } from '../store/parking.ts';
 import { UnknownCustomerError } from './customers.ts';
 import { alertOf, SYNCS } from './events.ts';
 
@@ -22,8 +23,9 @@ export async function handleStripeEvent(context: Context, eventId: string): Prom
   try {
     await dispatch(context, event);
   } catch (error) {
-    if (error instanceof UnknownCustomerError) await park(context, event, error);
-    else {
+    if (error instanceof UnknownCustomerError || error instanceof UserParkedError) {
+      await park(context, event, error);
+    } else {
       await noteFailure(context, event, error);
       throw error;
     }
@@ -46,17 +48,26 @@ async function dispatch(context: Context, event: InboxRow): Promise<void> {
   if (isOurs === null) await ignore('nothing of ours');
 }
 
-/** Its customer is nobody's yet: later, at growing distances, and never dropped (stripe.md B4). */
-async function park(context: Context, event: InboxRow, error: UnknownCustomerError): Promise<void> {
+/**
+ * Its customer is nobody's yet, or its user's ledger wants mending first: later, at growing distances, and never dropped
+ * (stripe.md B4).
+ */
+async function park(
+  context: Context,
+  event: InboxRow,
+  error: UnknownCustomerError | UserParkedError,
+): Promise<void> {
   const now = context.clock.now();
   const wait = Math.min(MINUTE_MS * 2 ** Math.min(event.attempts, 20), DAY_MS);
-  const nextAttemptAt = new Date(now.getTime() + wait);
-  await markUnhandled(context.pool, event.id, { status: 'parked', error: error.message, nextAttemptAt });
+  await markUnhandled(context.pool, event.id, {
+    status: 'parked',
+    error: error.message,
+    nextAttemptAt: new Date(now.getTime() + wait),
+    ...(error instanceof UserParkedError ? { userId: error.userId } : {}),
+  });
   if (now.getTime() - event.receivedAt.getTime() < DAY_MS) return;
-  context.log.error(
-    { alert: 'event_parked', eventId: event.id, type: event.type, customerId: error.customerId },
-    'An event has waited for a day for its customer to be known',
-  );
+  const subject = { alert: 'event_parked', eventId: event.id, type: event.type, reason: error.message };
+  context.log.error(subject, 'An event has waited for a day for its customer or its user');
 }
 
 async function noteFailure(context: Context, event: InboxRow, error: unknown): Promise<void> {

@@ -1,6 +1,8 @@
 // Nothing is lost: parked, failed, swept, replayed and backfilled events.
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { unpark } from '../../src/lib/parking.ts';
 import { findEvent } from '../../src/store/inbox.ts';
+import { parkUser } from '../../src/store/parking.ts';
 import { backfillEvents, sweepInbox } from '../../src/stripe/backfill.ts';
 import { handleStripeEvent } from '../../src/stripe/handle.ts';
 import { listStripeEvents, readStripeEvent, replayStripeEvent } from '../../src/stripe/inbox.ts';
@@ -50,6 +52,24 @@ test('a customer that we made and had no time to bind is bound by its metadata',
   await service.buy(userId, { plan: 'pro' });
   await service.context.pool.query('delete from stripe_customers where user_id = $1', [userId]);
   await service.settle((all) => all.filter(({ event }) => event.type === 'invoice.paid'));
+  expect(await service.balance(userId)).toEqual(PRO);
+});
+
+test("a parked user's event waits with the reason, and is handled when the user is let go", async () => {
+  const { context } = service;
+  const userId = await service.signUp();
+  await parkUser(context.pool, userId, { at: service.sandbox.now(), reason: 'invariant_i1_balance' });
+  await service.buy(userId, { plan: 'pro' });
+  const received = await service.settle();
+  const paid = received.find(({ event }) => event.type === 'invoice.paid')!;
+  expect(await findEvent(context.pool, paid.event.id)).toMatchObject({
+    status: 'parked',
+    userId,
+    lastError: expect.stringContaining('invariant_i1_balance'),
+  });
+  expect(await service.balance(userId)).toMatchObject({ plan: 'free', credits: 5 });
+  await unpark(context, userId, { actor: 'test', reason: 'mended' });
+  await service.work();
   expect(await service.balance(userId)).toEqual(PRO);
 });
 
