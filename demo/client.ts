@@ -122,6 +122,24 @@ export class Client {
     }
   }
 
+  /** Stripe compared with the ledger. @returns how many differences there are */
+  async reconciliation(): Promise<number> {
+    const { body } = await this.call('POST', '/v1/finance/reconciliations', {});
+    for (let waitedMs = 0; waitedMs < PATIENCE_MS; waitedMs += POLL_MS) {
+      const answer = await this.call('GET', `/v1/finance/reconciliations/${body.runId}`);
+      const { status, counts } = runSchema.parse(answer.body);
+      if (status === 'finished') return counts.differences ?? 0;
+      if (status === 'failed') throw new Error(`The reconciliation failed: ${answer.body.error}`);
+      await delay(POLL_MS);
+    }
+    throw new Error('The reconciliation did not end.');
+  }
+
+  /** @param month yyyy-mm */
+  async close(month: string): Promise<Close> {
+    return closeSchema.parse((await this.call('GET', `/v1/finance/close/${month}`)).body);
+  }
+
   /** Tokens by type of entry, over the whole ledger. */
   async totals(): Promise<Record<string, number>> {
     const totals: Record<string, number> = {};
@@ -134,6 +152,28 @@ export class Client {
     }
   }
 }
+
+const runSchema = z.object({ status: z.string(), counts: z.record(z.string(), z.number()) });
+const closeSchema = z.object({
+  currencies: z.array(
+    z.object({
+      currency: z.string(),
+      booked: z.object({ paidMinor: z.number() }),
+      deferred: z.object({
+        openingMinor: z.number(),
+        issuedMinor: z.number(),
+        recognisedMinor: z.number(),
+        breakageMinor: z.number(),
+        voidedMinor: z.number(),
+        clawedMinor: z.number(),
+        closingMinor: z.number(),
+      }),
+      differenceMinor: z.number(),
+    }),
+  ),
+  differences: z.array(z.unknown()),
+});
+export type Close = z.infer<typeof closeSchema>;
 
 async function send(
   method: string,

@@ -4,6 +4,7 @@ import { chmod } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
+import { addMonths } from '../src/domain/period.ts';
 import { startLocal } from '../src/local.ts';
 import { findViolations } from '../src/store/invariants.ts';
 import { Client, type Usage } from './client.ts';
@@ -75,8 +76,8 @@ const YEAR: Step[] = [
     credits: 30,
   },
   {
-    what: 'cancels at period end',
-    run: (c) => c.billing('cancel', { effective: 'period_end' }),
+    what: 'downgrades to free at period end',
+    run: (c) => c.billing('change', { plan: 'free' }),
     plan: 'pro',
     credits: 30,
   },
@@ -156,7 +157,12 @@ async function play(client: Client, step: Step): Promise<boolean> {
   return isRight;
 }
 
-async function reconcile(client: Client, pool: Parameters<typeof findViolations>[0]): Promise<boolean> {
+/** The ledger in itself, the ledger against Stripe, and each finance month: all of them to zero. */
+async function reconcile(
+  client: Client,
+  pool: Parameters<typeof findViolations>[0],
+  start: Date,
+): Promise<boolean> {
   const totals = await client.totals();
   const usage = await client.usage();
   const balance = Object.values(totals).reduce((sum, tokens) => sum + tokens, 0);
@@ -167,7 +173,36 @@ async function reconcile(client: Client, pool: Parameters<typeof findViolations>
   say(`  ${'balance'.padEnd(10)} ${String(balance).padStart(10)}   spendable ${usage.availableTokens}`);
   say(`Differences: ${balance - usage.availableTokens}. Invariants violated: ${violations.length}.`);
   for (const violation of violations) say(`  ${violation.invariant}: ${violation.detail}`);
-  return balance === usage.availableTokens && violations.length === 0;
+  const closesAtZero = await closeMonths(client, start);
+  const differences = await client.reconciliation();
+  say(`\nReconciliation with Stripe: ${differences} differences.`);
+  return balance === usage.availableTokens && violations.length === 0 && closesAtZero && differences === 0;
+}
+
+/** Each month ties by itself; shown is the whole of them, which does not depend on the day of the demo. */
+async function closeMonths(client: Client, start: Date): Promise<boolean> {
+  const end = await client.now();
+  const total = { paid: 0, issued: 0, used: 0, expired: 0, voided: 0, 'paid back': 0, 'still owed': 0 };
+  let differences = 0;
+  for (let month = start; month <= end; month = addMonths(month, 1)) {
+    const close = await client.close(month.toISOString().slice(0, 7));
+    differences += close.differences.length;
+    for (const { booked, deferred, differenceMinor } of close.currencies) {
+      total.paid += booked.paidMinor;
+      total.issued += deferred.issuedMinor;
+      total.used += deferred.recognisedMinor;
+      total.expired += deferred.breakageMinor;
+      total.voided += deferred.voidedMinor;
+      total['paid back'] += deferred.clawedMinor;
+      total['still owed'] = deferred.closingMinor;
+      if (differenceMinor !== 0) differences += 1;
+    }
+  }
+  say('\nThe finance months together, in USD:');
+  for (const [name, minor] of Object.entries(total))
+    say(`  ${name.padEnd(10)} ${(minor / 100).toFixed(2).padStart(10)}`);
+  say(`Differences: ${differences}.`);
+  return differences === 0;
 }
 
 const home = mkdtempSync(join(tmpdir(), 'tollgate-demo-'));
@@ -184,9 +219,10 @@ try {
   if (sandboxUrl === null) throw new Error('The demo needs the sandbox.');
   const client = new Client({ ...local.dev, sandboxUrl }, 'ada');
   say(`\n${row(['date', 'ada', 'plan', 'credits', 'tokens', ''])}`);
+  const start = new Date(`${(await client.now()).toISOString().slice(0, 7)}-01T00:00:00.000Z`);
   let right = true;
   for (const step of YEAR) right = (await play(client, step)) && right;
-  right = (await reconcile(client, local.context.pool)) && right;
+  right = (await reconcile(client, local.context.pool, start)) && right;
   say(right ? '\nEvery step was as stated.' : '\nAt least one step was WRONG.');
   process.exitCode = right ? 0 : 1;
 } finally {
