@@ -28,6 +28,18 @@ export async function compareAccounts(check: Check): Promise<number> {
   }
 }
 
+/** What makes the facts themselves wrong: a plan that follows from them says nothing of its own. */
+const EXPLAIN_PLAN = [
+  'missing_grant',
+  'missing_line',
+  'wrong_line',
+  'extra_grant',
+  'extra_line',
+  'lost_subscription',
+  'stale_subscription',
+  'extra_subscription',
+] as const;
+
 /** Kinds whose repair begins with the sums: what the ledger says of such a user is no difference of its own. */
 const EXPLAIN_LEDGER = [
   'missing_grant',
@@ -49,8 +61,13 @@ async function addUnexplained(
     .flatMap(({ paymentId }) => paymentId ?? []);
   // What Stripe has is a missing line, which was found before.
   const gone = new Set(await findings.unseen(unseen));
+  const plans = found.filter(({ kind }) => kind === 'wrong_plan').flatMap(({ userId }) => userId ?? []);
+  const follows = await findings.usersWith(plans, EXPLAIN_PLAN);
   await findings.add(
-    found.filter(({ kind, paymentId }) => kind !== 'extra_grant' || gone.has(paymentId ?? '')),
+    found.filter(({ kind, paymentId, userId }) => {
+      if (kind === 'wrong_plan') return !follows.has(userId ?? '');
+      return kind !== 'extra_grant' || gone.has(paymentId ?? '');
+    }),
   );
   const broken = page.filter(({ violations }) => violations.length > 0);
   const explained = await findings.usersWith(
