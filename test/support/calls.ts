@@ -97,7 +97,7 @@ export function checkAnswer(method: string, path: string, answer: Answer): void 
   const promised = route?.responses[answer.status];
   if (!route || (answer.status >= 400 && !promised)) return;
   expect(promised, `${where} is not among the responses of its route`).toBeDefined();
-  const parsed = promised?.schema?.safeParse(answer.body);
+  const parsed = promised?.schema?.safeParse(promised.contentType === undefined ? answer.body : answer.text);
   if (parsed && !parsed.success) expect.fail(`${where}\n${parsed.error.message}`);
 }
 
