@@ -50,7 +50,7 @@ export class Account {
       remainingTokens: input.tokens - settledDebt,
       heldTokens: 0,
       priority: 50,
-      effectiveAt: this.now,
+      effectiveAt: input.effectiveAt ?? this.now,
       expiresAt: input.expiresAt,
       createdAt: this.now,
     };

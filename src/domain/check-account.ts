@@ -3,12 +3,14 @@
  * once more over a copy, and whatever they would still change is a difference. Pure.
  */
 import type { Account } from './account.ts';
+import type { Facts } from './agreements.ts';
 import { comparable } from './differences.ts';
+import { grantsOfWindow, tokensKept } from './landing.ts';
 import type { Grant } from './model.ts';
-import { clawTarget, type Landing, landingsOf, type PaidLine } from './paid-lines.ts';
+import { clawTarget, type PaidLine } from './paid-lines.ts';
 import { TOKENS_PER_CREDIT } from './plans.ts';
-import { roll } from './roll.ts';
-import { type Facts, settle } from './settle.ts';
+import { rollWith, settle } from './settle.ts';
+import { type Landing, landingsOf } from './windows.ts';
 
 const PLAN_FIELDS = [
   'subscriptionTier',
@@ -38,7 +40,8 @@ export interface AccountCheck {
 
 /** @param account a copy, which is used up; bought, open and withheld grants are loaded */
 export function checkAccount(account: Account, facts: Facts): AccountCheck {
-  applyDue(account, facts);
+  // As whoever touches the user first would do it.
+  if (account.user.nextDueAt <= account.now) rollWith(account, facts);
   const landings = landingsByKey(account, facts.lines);
   const stored = [...account.grants.values()];
   const wrongAmounts = stored.flatMap((grant) => wrongAmount(account, grant, landings, facts.lines));
@@ -74,15 +77,6 @@ export function checkAccount(account: Account, facts: Facts): AccountCheck {
     paidTwice,
     duplicates,
   };
-}
-
-/** As whoever touches the user first would do it. */
-function applyDue(account: Account, facts: Facts): void {
-  if (account.user.nextDueAt > account.now) return;
-  const { currentSubscriptionId: current } = account.user;
-  const lines = facts.lines.filter(({ subscriptionId }) => current !== null && subscriptionId === current);
-  roll(account, landingsOf(account.catalogue, lines));
-  if (current !== null && account.user.currentSubscriptionId === null) settle(account, facts);
 }
 
 function planOf({ user }: Account): PlanFields {
@@ -140,22 +134,15 @@ function wrongAmount(
   const pack = landing ? undefined : lines.find(({ key }) => key === grant.key);
   const line = landing?.line ?? pack;
   const packed = pack ? packTokens(account, pack) : null;
-  const shouldTokens = landing ? landing.tokens - tokensBefore(account, grant, landing) : packed;
+  const shouldTokens = landing ? tokensFor(account, landing, landings) : packed;
   if (line === undefined || shouldTokens === null || shouldTokens === grant.amountTokens) return [];
   return [{ grant, shouldTokens, line }];
 }
 
-/** What other grants had given this window when a late line filled it up (landing.ts). */
-function tokensBefore(account: Account, grant: Grant, landing: Landing): number {
-  if (landing.kind === 'delta' || grant.windowKind !== 'delta' || grant.windowStart === null) return 0;
-  let tokens = 0;
-  for (const other of account.grants.values()) {
-    const isOfWindow =
-      other.subscriptionItemId === grant.subscriptionItemId &&
-      other.windowStart?.getTime() === grant.windowStart.getTime();
-    if (isOfWindow && other.id < grant.id) tokens += other.amountTokens;
-  }
-  return tokens;
+/** Less what was spent of a grant that landed before we heard of the line that took its window over (landing.ts). */
+function tokensFor(account: Account, landing: Landing, landings: ReadonlyMap<string, Landing>): number {
+  const superseded = grantsOfWindow(account, landing).filter(({ key }) => !landings.has(key));
+  return Math.min(landing.tokens, landing.windowTokens - tokensKept(superseded));
 }
 
 /** How far what was taken back of a line's grants is from what these facts ask for. */

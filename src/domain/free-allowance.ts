@@ -7,7 +7,6 @@ import type { Account } from './account.ts';
 import { landFreeAllowance } from './allowance.ts';
 import { restore, withhold } from './clawback.ts';
 import type { Grant } from './model.ts';
-import type { PaidLine } from './paid-lines.ts';
 import { addDays, type Period, periodAt } from './period.ts';
 import { FREE_PLAN, planDefinition } from './plans.ts';
 import type { SubscriptionState } from './subscription.ts';
@@ -57,17 +56,17 @@ function covers(paid: readonly Period[], at: Date): Period | undefined {
   return paid.find(({ start, end }) => start <= at && at < end);
 }
 
-/** When a subscription's lines gave more than the free plan: from their payment until their window and its grace end. */
+/** When a subscription gave more than the free plan: from the payment of each window until it and its grace end. */
 export function paidPeriods(
   account: Account,
   { endedAt, cancelAt }: SubscriptionState,
-  lines: readonly PaidLine[],
+  allowances: readonly Grant[],
 ): Period[] {
   const last = endedAt ?? cancelAt;
-  return lines.flatMap(({ kind, offer, paidAt, end }) => {
-    if (kind === 'credit' || kind === 'none' || kind === 'pack' || offer === null) return [];
-    const lapsesAt = addDays(end, planDefinition(account.catalogue, offer).graceDays);
+  return allowances.flatMap(({ offer, effectiveAt, windowEnd }) => {
+    if (offer === null || windowEnd === null) return [];
+    const lapsesAt = addDays(windowEnd, planDefinition(account.catalogue, offer).graceDays);
     const until = last !== null && last < lapsesAt ? last : lapsesAt;
-    return paidAt <= until ? [{ start: paidAt, end: until }] : [];
+    return effectiveAt <= until ? [{ start: effectiveAt, end: until }] : [];
   });
 }

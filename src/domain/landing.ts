@@ -2,9 +2,10 @@
 import { type Account, isPast } from './account.ts';
 import { setClawTarget } from './clawback.ts';
 import type { Grant } from './model.ts';
-import { clawTarget, type Landing } from './paid-lines.ts';
+import { clawTarget } from './paid-lines.ts';
 import { addDays } from './period.ts';
 import { planDefinition, TOKENS_PER_CREDIT } from './plans.ts';
+import type { Landing } from './windows.ts';
 
 /** The allowances that one subscription gave, whatever became of them. */
 export function allowancesOf(account: Account, subscriptionId: string): Grant[] {
@@ -15,14 +16,15 @@ export function allowancesOf(account: Account, subscriptionId: string): Grant[] 
 
 /**
  * The windows before it end first, so that the balance never shows both.
- * @returns null where an earlier line has given this window as much already
+ * @returns null where this window has had as much already
  */
 export function land(account: Account, landing: Landing): Grant | null {
   const { line, window, offer } = landing;
-  const had = tokensOfWindow(account, landing);
-  if (landing.tokens <= had) return null;
+  const had = grantsOfWindow(account, landing);
+  const tokens = Math.min(landing.tokens, landing.windowTokens - tokensKept(had));
+  if (tokens <= 0) return null;
   const expiresAt = addDays(window.end, planDefinition(account.catalogue, offer).graceDays);
-  const isRest = landing.kind === 'delta' || had > 0;
+  const isRest = landing.kind === 'delta' || had.some(({ windowKind }) => windowKind === 'full');
   if (!isRest) {
     const earlier = allowancesOf(account, line.subscriptionId ?? '');
     const newest = newestWindow(earlier)?.windowStart ?? null;
@@ -32,7 +34,8 @@ export function land(account: Account, landing: Landing): Grant | null {
   const grant = account.grant({
     key: landing.key,
     source: 'allowance',
-    tokens: landing.tokens - had,
+    tokens,
+    effectiveAt: new Date(Math.max(line.paidAt.getTime(), window.start.getTime())),
     expiresAt,
     details: {
       offer,
@@ -52,16 +55,25 @@ export function land(account: Account, landing: Landing): Grant | null {
   return grant;
 }
 
-/** What a month had before a later line, heard of late, took it over. */
-function tokensOfWindow(account: Account, { kind, line, window }: Landing): number {
-  if (kind === 'delta') return 0;
-  let tokens = 0;
-  for (const grant of account.grants.values()) {
-    const isOfWindow =
-      grant.subscriptionItemId === line.itemId && grant.windowStart?.getTime() === window.start.getTime();
-    if (isOfWindow) tokens += grant.amountTokens;
-  }
-  return tokens;
+/** All that landed for the window of `landing`, or in its place. */
+export function grantsOfWindow(account: Account, { line, window }: Landing): Grant[] {
+  return [...account.grants.values()].filter(
+    ({ subscriptionItemId, windowStart, windowEnd }) =>
+      subscriptionItemId === line.itemId &&
+      (windowStart?.getTime() === window.start.getTime() || windowEnd?.getTime() === window.end.getTime()),
+  );
+}
+
+/**
+ * What a window has had: of a grant that is withheld, what was spent of it. Landings do not change once they are due, so
+ * this only holds back where facts were missing: a month landed before its change was heard of, a catalogue was mended,
+ * two payments came in one second.
+ */
+export function tokensKept(grants: readonly Grant[]): number {
+  return grants.reduce(
+    (sum, { amountTokens, voidedTokens, isWithheld }) => sum + amountTokens - (isWithheld ? voidedTokens : 0),
+    0,
+  );
 }
 
 /** The newest window that a subscription's lines have given. */

@@ -128,6 +128,8 @@ export interface GrantInput {
   key: string;
   source: GrantSource;
   tokens: number;
+  /** Of what was bought: since when it is there to be burnt, by the facts and not by when we heard; else now. */
+  effectiveAt?: Date;
   expiresAt: Date | null;
   details?: Partial<GrantDetails>;
   cause?: Omit<Cause, 'key'>;

@@ -4,14 +4,18 @@
  * are only a convenience.
  */
 import type { Account } from './account.ts';
-import { enterFreePlan, landFreeAllowance, landManualAllowance, openAllowances } from './allowance.ts';
-import { withhold } from './clawback.ts';
+import {
+  enterFreePlan,
+  landFreeAllowance,
+  landManualAllowance,
+  putOnFreeClock,
+  voidAllowances,
+} from './allowance.ts';
 import { releaseHold } from './holds.ts';
 import { land } from './landing.ts';
-import type { Grant } from './model.ts';
-import type { Landing } from './paid-lines.ts';
-import { nthPeriod, periodAt, periodIndexAt } from './period.ts';
+import { nthPeriod, type Period, periodIndexAt } from './period.ts';
 import { FREE_PLAN, planDefinition } from './plans.ts';
+import type { Landing } from './windows.ts';
 
 /** "Nothing is due": past every date that JavaScript and PostgreSQL agree on. */
 export const NEVER = new Date('9999-12-31T00:00:00.000Z');
@@ -19,20 +23,25 @@ export const NEVER = new Date('9999-12-31T00:00:00.000Z');
 interface Due {
   at: Date;
   apply(): void;
+  /** Afterwards it depends on what Stripe has told what the user has. */
+  isForFacts?: boolean;
 }
 
 /**
- * Applies everything that is due at `account.now`.
+ * Applies everything that is due at `now`, instant by instant.
  * @param landings what the current subscription's paid lines buy: the months of a year land by the clock
+ * @returns true where it has come to an instant (`account.now`) at which the facts decide: the caller settles (settle.ts)
+ *   and rolls on
  */
-export function roll(account: Account, landings: readonly Landing[]): void {
-  const now = account.now;
+export function roll(account: Account, landings: readonly Landing[], now: Date): boolean {
   for (let due = nextDue(account, landings); due && due.at <= now; due = nextDue(account, landings)) {
     account.now = due.at;
     due.apply();
+    if (due.isForFacts) return true;
   }
   account.now = now;
   account.user.nextDueAt = nextDue(account, landings)?.at ?? NEVER;
+  return false;
 }
 
 /** The earliest thing to come; of those at one instant, what gives back goes before what takes, before what lands. */
@@ -52,29 +61,23 @@ function dueHolds(account: Account): Due[] {
     .map((hold) => ({ at: hold.expiresAt, apply: () => releaseHold(account, hold, 'expired') }));
 }
 
+/** Where frozen credits of a subscription end, the free allowance may have waited for it. */
 function dueGrants(account: Account): Due[] {
   return account.openGrants().flatMap((grant) => {
     if (grant.expiresAt === null) return [];
-    return [{ at: grant.expiresAt, apply: () => expire(account, grant) }];
+    const isFrozen = grant.subscriptionId !== null && account.user.currentSubscriptionId === null;
+    const expire = (): void => void account.takeOut(grant, 'expired', 'Reached its expiry');
+    return [{ at: grant.expiresAt, apply: expire, isForFacts: isFrozen }];
   });
 }
 
-/** Where frozen credits of a subscription end, the free allowance that waited for it lands. */
-function expire(account: Account, grant: Grant): void {
-  account.takeOut(grant, 'expired', 'Reached its expiry');
-  const { user } = account;
-  if (grant.subscriptionId === null || user.subscriptionTier !== FREE_PLAN) return;
-  landFreeAllowance(account, periodAt(user.createdAt, account.now));
-}
-
 function dueAccessEnd(account: Account): Due[] {
-  const { accessEndsAt } = account.user;
+  const { accessEndsAt, currentSubscriptionId } = account.user;
   if (accessEndsAt === null) return [];
+  if (currentSubscriptionId !== null)
+    return [{ at: accessEndsAt, apply: () => putOnFreeClock(account), isForFacts: true }];
   const lapse = (): void => {
-    for (const grant of openAllowances(account)) {
-      if (grant.subscriptionId === null) account.takeOut(grant, 'voided', 'The plan has ended');
-      else withhold(account, grant, 'The plan has ended');
-    }
+    voidAllowances(account, 'The plan has ended');
     enterFreePlan(account);
   };
   return [{ at: accessEndsAt, apply: lapse }];
@@ -85,18 +88,27 @@ function dueWindow(account: Account, landings: readonly Landing[]): Due[] {
   const plan = user.subscriptionTier;
   if (user.currentSubscriptionId !== null) return dueAnnualMonth(account, landings);
   if (planDefinition(account.catalogue, plan).reset !== 'clock') return [];
+  const windowNow = (): Period => nthPeriod(user.periodAnchor, periodIndexAt(user.periodAnchor, account.now));
+  if (plan === FREE_PLAN) {
+    // What Stripe has told may say that something was paid for in this window.
+    const isForFacts = user.stripeCustomerId !== null;
+    return [
+      { at: user.periodEnd, apply: () => enterFreeWindow(account, windowNow(), isForFacts), isForFacts },
+    ];
+  }
   const enter = (): void => {
-    const window = nthPeriod(user.periodAnchor, periodIndexAt(user.periodAnchor, account.now));
-    if (plan === FREE_PLAN) {
-      user.monthlyResetDate = window.start;
-      user.periodEnd = window.end;
-      user.monthlyTokensUsed = 0;
-      landFreeAllowance(account, window);
-    } else {
-      landManualAllowance(account, `allowance:${plan}:${user.id}:${window.start.toISOString()}`, window);
-    }
+    const window = windowNow();
+    landManualAllowance(account, `allowance:${plan}:${user.id}:${window.start.toISOString()}`, window);
   };
   return [{ at: user.periodEnd, apply: enter }];
+}
+
+function enterFreeWindow(account: Account, window: Period, isForFacts: boolean): void {
+  const { user } = account;
+  user.monthlyResetDate = window.start;
+  user.periodEnd = window.end;
+  user.monthlyTokensUsed = 0;
+  if (!isForFacts) landFreeAllowance(account, window);
 }
 
 function dueAnnualMonth(account: Account, landings: readonly Landing[]): Due[] {

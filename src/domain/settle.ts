@@ -4,21 +4,18 @@
  * the same plan, grants and balances; doing it again changes nothing (promise 4). Pure.
  */
 import type { Account } from './account.ts';
+import { type Agreement, agreementsOf, type Facts } from './agreements.ts';
 import { openAllowances, putOnFreeClock } from './allowance.ts';
 import { restore, setClawTarget, withhold } from './clawback.ts';
 import { paidPeriods, settleFreeAllowance } from './free-allowance.ts';
 import { allowancesOf, land, newestWindow, replaceEarlier } from './landing.ts';
 import type { Grant } from './model.ts';
-import { clawTarget, type Landing, landingsOf, type PaidLine, paidTwice } from './paid-lines.ts';
+import { clawTarget, type PaidLine } from './paid-lines.ts';
 import { addMonths } from './period.ts';
 import { FREE_PLAN, planDefinition, TOKENS_PER_CREDIT } from './plans.ts';
-import { accessEndsAt, hasEnded, isEntitled, paidUntil, type SubscriptionState } from './subscription.ts';
-
-/** All that Stripe has told of one user. */
-export interface Facts {
-  subscriptions: readonly SubscriptionState[];
-  lines: readonly PaidLine[];
-}
+import { roll } from './roll.ts';
+import { accessEndsAt, hasEnded, isEntitled, type SubscriptionState } from './subscription.ts';
+import type { Landing } from './windows.ts';
 
 export interface Settled {
   /** What changed, in words. */
@@ -29,21 +26,13 @@ export interface Settled {
   paidTwice: PaidLine[];
 }
 
-/** A subscription with all that was paid for it. */
-interface Agreement {
-  subscription: SubscriptionState;
-  lines: PaidLine[];
-  paidEnd: Date | null;
-}
-
 /** The account has everything that is due applied, and all grants that were bought are loaded. */
 export function settle(account: Account, facts: Facts): Settled {
   const done: string[] = [];
-  const byKey = new Map([...account.grants.values()].map((grant) => [grant.key, grant]));
+  const byKey = new Map<string, Grant>();
+  for (const grant of account.grants.values()) byKey.set(grant.key, grant);
   landPacks(account, facts.lines, byKey, done);
-  const agreements = facts.subscriptions
-    .map((subscription) => agreementOf(subscription, facts.lines))
-    .sort(oldestFirst);
+  const agreements = agreementsOf(account.catalogue, facts);
   const entitled = agreements.filter(({ subscription, paidEnd }) =>
     isEntitled(account.catalogue, subscription, paidEnd, account.now),
   );
@@ -51,27 +40,28 @@ export function settle(account: Account, facts: Facts): Settled {
   if (current) leaveOtherPlans(account, current.subscription.plan);
   for (const agreement of agreements) landWindows(account, agreement, byKey, done);
   applyPlan(account, current, done);
-  for (const agreement of agreements) giveOrWithhold(account, agreement, current, agreements);
+  for (const agreement of agreements) giveOrWithhold(account, agreement, current);
   clawBack(account, facts.lines, byKey, done);
   if (account.user.subscriptionTier === FREE_PLAN) {
-    const paid = agreements.flatMap(({ subscription, lines }) => paidPeriods(account, subscription, lines));
+    const paid = agreements.flatMap(({ subscription }) =>
+      paidPeriods(account, subscription, allowancesOf(account, subscription.id)),
+    );
     settleFreeAllowance(account, paid);
   }
   return {
     done,
     duplicates: entitled.slice(1).map(({ subscription }) => subscription.id),
-    paidTwice: agreements.flatMap(({ lines }) => paidTwice(lines)),
+    paidTwice: agreements.flatMap(({ paidTwice }) => paidTwice),
   };
 }
 
-function agreementOf(subscription: SubscriptionState, all: readonly PaidLine[]): Agreement {
-  const lines = all.filter(({ subscriptionId }) => subscriptionId === subscription.id);
-  return { subscription, lines, paidEnd: paidUntil(lines) };
-}
-
-/** Of two live subscriptions the older one counts. */
-function oldestFirst({ subscription: a }: Agreement, { subscription: b }: Agreement): number {
-  return a.startedAt.getTime() - b.startedAt.getTime() || (a.id < b.id ? -1 : 1);
+/** Applies what is due, where all facts are at hand (store/account.ts loads them only when they are needed). */
+export function rollWith(account: Account, facts: Facts): void {
+  const { now, catalogue, user } = account;
+  const agreements = agreementsOf(catalogue, facts);
+  const landings = (): readonly Landing[] =>
+    agreements.find(({ subscription }) => subscription.id === user.currentSubscriptionId)?.landings ?? [];
+  while (roll(account, landings(), now)) settle(account, facts);
 }
 
 function landPacks(
@@ -88,6 +78,7 @@ function landPacks(
       key: line.key,
       source: 'top_up',
       tokens: pack.credits * TOKENS_PER_CREDIT * line.quantity,
+      effectiveAt: line.paidAt,
       expiresAt: null,
       details: {
         offer: line.offer,
@@ -108,9 +99,10 @@ function landWindows(
   byKey: Map<string, Grant>,
   done: string[],
 ): void {
-  const { subscription, lines } = agreement;
-  if (lines.length === 0) return;
-  for (const landing of landingsOf(account.catalogue, lines)) {
+  const { subscription, landings } = agreement;
+  if (landings.length === 0) return;
+  withholdSuperseded(account, agreement);
+  for (const landing of landings) {
     if (byKey.has(landing.key) || !isDue(account, agreement, landing)) continue;
     const grant = land(account, landing);
     if (!grant) continue;
@@ -118,6 +110,16 @@ function landWindows(
     done.push(`${landing.key} granted`);
   }
   replaceEarlier(account, allowancesOf(account, subscription.id));
+}
+
+/**
+ * A month of a year that landed before we heard of the change that had taken it over: that change's line gives it, so
+ * what is left of the month goes.
+ */
+function withholdSuperseded(account: Account, { subscription, keys }: Agreement): void {
+  for (const grant of allowancesOf(account, subscription.id)) {
+    if (!keys.has(grant.key)) withhold(account, grant, 'Another line has paid for this window');
+  }
 }
 
 /** A paid line gives its first window in any case; the months of a year as long as the subscription goes on. */
@@ -185,40 +187,18 @@ function firstWindowEnd(subscription: SubscriptionState): Date {
  * Credits of a subscription that does not count are withheld: one that has ended, or one beside the one that counts.
  * Frozen ones (paused, unpaid) are kept until they expire.
  */
-function giveOrWithhold(
-  account: Account,
-  agreement: Agreement,
-  current: Agreement | undefined,
-  all: readonly Agreement[],
-): void {
-  const { subscription, lines } = agreement;
+function giveOrWithhold(account: Account, agreement: Agreement, current: Agreement | undefined): void {
+  const { subscription, keys, trialsAgain } = agreement;
   const isOver =
     hasEnded(subscription) || (subscription.cancelAt !== null && subscription.cancelAt <= account.now);
   const isOther = current !== undefined && current !== agreement;
-  const isAgain = isTrialAgain(subscription, all);
-  const trials = new Set(
-    isAgain ? lines.filter(({ kind }) => kind === 'trial').map(({ lineId }) => lineId) : [],
-  );
   for (const grant of allowancesOf(account, subscription.id)) {
     if (isOver) withhold(account, grant, 'The subscription has ended');
     else if (isOther) withhold(account, grant, 'Another subscription decides the plan');
-    else if (trials.has(grant.invoiceLineId ?? '')) withhold(account, grant, 'A second trial of the plan');
-    else restore(account, grant, 'The subscription counts again');
+    else if (trialsAgain.has(grant.invoiceLineId ?? ''))
+      withhold(account, grant, 'A second trial of the plan');
+    else if (keys.has(grant.key)) restore(account, grant, 'The subscription counts again');
   }
-}
-
-/** A trial's allowance is given once per user and plan (stripe.md B2). */
-function isTrialAgain(subscription: SubscriptionState, all: readonly Agreement[]): boolean {
-  return (
-    subscription.trialEnd !== null &&
-    all.some(
-      ({ subscription: other }) =>
-        other.id !== subscription.id &&
-        other.startedAt < subscription.startedAt &&
-        other.trialEnd !== null &&
-        other.plan === subscription.plan,
-    )
-  );
 }
 
 function clawBack(
@@ -227,7 +207,8 @@ function clawBack(
   byKey: Map<string, Grant>,
   done: string[],
 ): void {
-  const byLine = new Map(lines.map((line) => [line.kind === 'pack' ? line.key : line.lineId, line]));
+  const byLine = new Map<string, PaidLine>();
+  for (const line of lines) byLine.set(line.kind === 'pack' ? line.key : line.lineId, line);
   for (const grant of byKey.values()) {
     const line = byLine.get(grant.invoiceLineId ?? grant.key);
     if (!line) continue;

@@ -3,11 +3,12 @@
  * locks is user, grants, the rest; whoever changes a user's credits comes through here.
  */
 import { Account } from '../domain/account.ts';
+import type { Facts } from '../domain/agreements.ts';
 import type { Entry, Grant, Hold } from '../domain/model.ts';
-import { landingsOf } from '../domain/paid-lines.ts';
 import type { Catalogue } from '../domain/plans.ts';
 import { roll } from '../domain/roll.ts';
-import { type Facts, settle } from '../domain/settle.ts';
+import { settle } from '../domain/settle.ts';
+import { type Landing, landingsOf } from '../domain/windows.ts';
 import { notFound } from '../errors.ts';
 import {
   GRANT_SELECT,
@@ -65,16 +66,17 @@ export async function inAccount<T>(
   return result;
 }
 
-/** Applies what is due and sets the next due date. */
+/** Applies what is due and sets the next due date; where the facts decide, they do so at that instant. */
 async function rollAccount(tx: Transaction, account: Account): Promise<void> {
-  const { id, currentSubscriptionId } = account.user;
-  if (currentSubscriptionId === null) return roll(account, []);
-  roll(account, landingsOf(account.catalogue, await listPaidLines(tx, id, currentSubscriptionId)));
-  if (account.user.currentSubscriptionId === null) {
-    // Its access has ended: another subscription may count from now on.
+  const { now } = account;
+  while (roll(account, await landingsOfCurrent(tx, account), now)) {
     settle(account, await loadFacts(tx, account));
-    await rollAccount(tx, account);
   }
+}
+
+async function landingsOfCurrent(tx: Transaction, { user, catalogue }: Account): Promise<Landing[]> {
+  if (user.currentSubscriptionId === null) return [];
+  return landingsOf(catalogue, await listPaidLines(tx, user.id, user.currentSubscriptionId));
 }
 
 /** What only burns tokens moves no due date forward; the date is set anew when it comes. */

@@ -2,12 +2,12 @@
 // database.
 import { Account } from '../../src/domain/account.ts';
 import type { EntryType, Grant, UserState } from '../../src/domain/model.ts';
-import { DEFAULT_CATALOGUE } from '../../src/domain/plans.ts';
+import { type Catalogue, DEFAULT_CATALOGUE } from '../../src/domain/plans.ts';
 
 export const START = new Date('2026-01-10T00:00:00.000Z');
 export const DAY = 86_400_000;
 
-export function emptyAccount(): Account {
+export function emptyAccount(catalogue: Catalogue = DEFAULT_CATALOGUE): Account {
   const user: UserState = {
     id: 'user',
     availableTokens: 0,
@@ -31,7 +31,7 @@ export function emptyAccount(): Account {
     createdAt: START,
   };
   let grants = 0;
-  return new Account(user, [], [], DEFAULT_CATALOGUE, START, () => `grant_${++grants}`);
+  return new Account(user, [], [], catalogue, START, () => `grant_${++grants}`);
 }
 
 /** What a grant says of itself, but for when. */

@@ -1,8 +1,9 @@
 // Which allowances paid lines buy, read off the lines alone.
 import { describe, expect, test } from 'vitest';
-import { clawTarget, type LineKind, landingsOf, type PaidLine } from '../../src/domain/paid-lines.ts';
+import { clawTarget, type LineKind, type PaidLine } from '../../src/domain/paid-lines.ts';
 import { addDays, addMonths } from '../../src/domain/period.ts';
 import { DEFAULT_CATALOGUE } from '../../src/domain/plans.ts';
+import { landingsOf } from '../../src/domain/windows.ts';
 
 const JANUARY = new Date('2027-01-31T12:00:00.000Z');
 const day = (days: number): Date => addDays(JANUARY, days);

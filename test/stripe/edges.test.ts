@@ -137,6 +137,26 @@ test('more seats inside a month are filled up once, whatever the changes', async
   expect(await service.balance(userId)).toEqual({ plan: 'pro', credits: 300, allowance: 300 });
 });
 
+test('seats that are added twice in one second are both there', async () => {
+  const userId = await service.subscriber();
+  const { id, items } = await service.subscriptionOf(userId);
+  for (const quantity of [2, 3]) {
+    await service.stripe.subscriptions.update(id, {
+      items: [{ id: items.data[0]!.id, quantity }],
+      proration_behavior: 'always_invoice',
+    });
+  }
+  await service.advance(10);
+  for (const quantity of [4, 5]) {
+    await service.stripe.subscriptions.update(id, {
+      items: [{ id: items.data[0]!.id, quantity }],
+      proration_behavior: 'always_invoice',
+    });
+  }
+  await service.settle();
+  expect(await service.balance(userId)).toEqual({ plan: 'pro', credits: 500, allowance: 500 });
+});
+
 test('chaos: shuffled, doubled, a third of it lost, and healed by the backfill', async () => {
   const own = await Service.start();
   try {
