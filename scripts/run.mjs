@@ -36,6 +36,10 @@ const TARGETS = {
     file: 'demo/year.ts',
     says: "npm run demo: plays one subscriber's year against the Stripe sandbox.",
   },
+  sim: {
+    file: 'sim/run.ts',
+    says: 'npm run sim: tells histories of Stripe in order and in chaos; both must end alike.',
+  },
   serve: { file: 'src/server.ts' },
   worker: { file: 'workers/index.ts' },
   cli: { file: 'src/cli.ts' },

@@ -1,0 +1,49 @@
+/** What must be equal however the events came. */
+import { spentOf } from './invariants.ts';
+import type { Ledger } from './ledger.ts';
+
+const MONTH_OF_YEAR = /:m\d+$/;
+
+export type Outcome = Record<string, unknown>;
+
+/** @param isSettled no sync is outstanding: months that wait behind another subscription have landed as well */
+export function outcomeOf({ account }: Ledger, isSettled: boolean): Outcome {
+  const { user, now } = account;
+  const outcome: Outcome = {
+    plan: user.subscriptionTier,
+    subscription: user.currentSubscriptionId,
+    accessEndsAt: user.accessEndsAt?.toISOString() ?? null,
+    available: user.availableTokens,
+    debt: user.debtTokens,
+    used: user.totalTokensUsed,
+  };
+  let freeRemaining = 0;
+  for (const grant of account.grants.values()) {
+    if (grant.invoiceId === null && grant.checkoutSessionId === null) {
+      freeRemaining += grant.remainingTokens;
+      continue;
+    }
+    // A month of a year that landed before its end or its change was heard of stays in the ledger, and nothing of it.
+    const isGone = grant.remainingTokens === 0 && grant.clawDebtTokens === 0 && MONTH_OF_YEAR.test(grant.key);
+    if (isGone && spentOf(grant) === 0) continue;
+    const isOver = grant.expiresAt !== null && grant.expiresAt <= now;
+    outcome[grant.key] = {
+      amount: grant.amountTokens,
+      remaining: grant.remainingTokens,
+      target: grant.clawTargetTokens,
+      owed: grant.clawDebtTokens,
+      unused: grant.expiredTokens + grant.voidedTokens + grant.clawedTokens,
+      withheld: isSettled && !isOver && grant.isWithheld,
+    };
+  }
+  return { ...outcome, freeRemaining };
+}
+
+/** @returns one line per difference */
+export function differences(punctual: Outcome, chaotic: Outcome): string[] {
+  const keys = new Set([...Object.keys(punctual), ...Object.keys(chaotic)]);
+  return [...keys]
+    .map((key) => [key, JSON.stringify(punctual[key]), JSON.stringify(chaotic[key])] as const)
+    .filter(([, a, b]) => a !== b)
+    .map(([key, a, b]) => `${key}: in order ${a}, in chaos ${b}`);
+}
