@@ -52,7 +52,16 @@ function agreementOf(catalogue: Catalogue, subscription: SubscriptionState, fact
 }
 
 function oldestFirst({ subscription: a }: Agreement, { subscription: b }: Agreement): number {
-  return a.startedAt.getTime() - b.startedAt.getTime() || (a.id < b.id ? -1 : 1);
+  return byStart(a, b);
+}
+
+/** Of two that were started in one second the one that has ended is the older. */
+function byStart(a: SubscriptionState, b: SubscriptionState): number {
+  return (
+    a.startedAt.getTime() - b.startedAt.getTime() ||
+    (a.endedAt?.getTime() ?? Number.MAX_VALUE) - (b.endedAt?.getTime() ?? Number.MAX_VALUE) ||
+    (a.id < b.id ? -1 : 1)
+  );
 }
 
 /** A trial's allowance is given once per user and plan (stripe.md B2). */
@@ -62,7 +71,7 @@ function isTrialAgain(subscription: SubscriptionState, { subscriptions }: Facts)
     subscriptions.some(
       (other) =>
         other.id !== subscription.id &&
-        other.startedAt < subscription.startedAt &&
+        byStart(other, subscription) < 0 &&
         other.trialEnd !== null &&
         other.plan === subscription.plan,
     )
