@@ -164,3 +164,14 @@ test.each([
     expect(clawTarget({ money }, 100_000)).toBe(tokens);
   },
 );
+
+test('a change that is paid after a later one comes after it, and what has landed stays as it was', () => {
+  const bought = month(JANUARY);
+  const end = addMonths(JANUARY, 1);
+  const change = (at: Date, paidAt: Date, quantity: number): PaidLine[] =>
+    invoice({ at, until: end, kind: 'delta', quantity }).map((line) => ({ ...line, paidAt }));
+  const paidLate = change(day(5), day(20), 3);
+  const later = change(day(10), day(10), 5);
+  const before = landingsOf(DEFAULT_CATALOGUE, [...bought, ...later]);
+  expect(landingsOf(DEFAULT_CATALOGUE, [...bought, ...paidLate, ...later])).toEqual(before);
+});
