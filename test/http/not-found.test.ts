@@ -50,7 +50,8 @@ describe('unknown users and things', () => {
     ['DELETE', '/v1/admin/api-keys/key_none'],
     ['GET', '/v1/users/user-1/usage/more'],
     ['POST', '/v1/credits/consume/batch', { items: [] }],
-    ['GET', '/v1/finance/reconciliations'],
+    ['GET', '/v1/finance/reconciliations/nonsense'],
+    ['GET', '/v1/finance/nothing'],
     ['GET', '/metrics'],
   ])('404: %s %s', async (method, path, body?: unknown) => {
     const answer = await call(method, path, { as: keys.admin, ...(body ? { body } : {}) });
