@@ -7,11 +7,14 @@ const MONTH_OF_YEAR = /:m\d+$/;
 export type Outcome = Record<string, unknown>;
 
 /** @param isSettled no sync is outstanding: months that wait behind another subscription have landed as well */
-export function outcomeOf({ account }: Ledger, isSettled: boolean): Outcome {
+export function outcomeOf({ account, facts }: Ledger, isSettled: boolean): Outcome {
+  // What ended does not come back, whether it was withheld or replaced before.
+  const live = new Set(facts.subscriptions.filter((one) => one.endedAt === null).map(({ id }) => id));
   const { user, now } = account;
   const outcome: Outcome = {
     plan: user.subscriptionTier,
     subscription: user.currentSubscriptionId,
+    nextDueAt: user.nextDueAt.toISOString(),
     accessEndsAt: user.accessEndsAt?.toISOString() ?? null,
     available: user.availableTokens,
     debt: user.debtTokens,
@@ -33,7 +36,7 @@ export function outcomeOf({ account }: Ledger, isSettled: boolean): Outcome {
       target: grant.clawTargetTokens,
       owed: grant.clawDebtTokens,
       unused: grant.expiredTokens + grant.voidedTokens + grant.clawedTokens,
-      withheld: isSettled && !isOver && grant.isWithheld,
+      withheld: isSettled && !isOver && grant.isWithheld && live.has(grant.subscriptionId ?? ''),
     };
   }
   return { ...outcome, freeRemaining };

@@ -88,9 +88,10 @@ export class Ledger {
   settleAgain(at: number): void {
     this.visit(at);
     const { account } = this;
-    const before = { ...account.user };
+    const { nextDueAt } = account.user;
     this.settled = settle(account, this.facts);
-    if (mayFallDueOtherwise(account.user, before)) rollWith(account, this.facts);
+    // As store/account.ts.
+    if (account.user.nextDueAt.getTime() !== nextDueAt.getTime()) rollWith(account, this.facts);
   }
 
   /** Whoever touches a user applies what is due first. */
@@ -114,16 +115,6 @@ export class Ledger {
     const outcome = this.account.consume(tokens, { key: `consume:${this.account.user.lastSeq}` });
     if (!outcome.ok) throw new Error(`${tokens} tokens were refused.`);
   }
-}
-
-/** As store/account.ts decides it. */
-function mayFallDueOtherwise(user: UserState, before: UserState): boolean {
-  return (
-    user.lastSeq !== before.lastSeq ||
-    user.currentSubscriptionId !== before.currentSubscriptionId ||
-    user.accessEndsAt?.getTime() !== before.accessEndsAt?.getTime() ||
-    user.periodEnd.getTime() !== before.periodEnd.getTime()
-  );
 }
 
 function oldestFirst(a: SubscriptionState, b: SubscriptionState): number {

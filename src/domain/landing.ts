@@ -65,13 +65,14 @@ export function grantsOfWindow(account: Account, { line, window }: Landing): Gra
 }
 
 /**
- * What a window has had: of a grant that is withheld, what was spent of it. Landings do not change once they are due, so
- * this only holds back where facts were missing: a month landed before its change was heard of, a catalogue was mended,
- * two payments came in one second.
+ * What a window has had and has not left it unused. Landings do not change once they are due, so this only holds back
+ * where facts were missing: a month landed before its change was heard of, a catalogue was mended, two payments came in
+ * one second.
  */
 export function tokensKept(grants: readonly Grant[]): number {
   return grants.reduce(
-    (sum, { amountTokens, voidedTokens, isWithheld }) => sum + amountTokens - (isWithheld ? voidedTokens : 0),
+    (sum, { amountTokens, expiredTokens, voidedTokens, clawedTokens }) =>
+      sum + amountTokens - expiredTokens - voidedTokens - clawedTokens,
     0,
   );
 }

@@ -48,6 +48,8 @@ export function settle(account: Account, facts: Facts): Settled {
     );
     settleFreeAllowance(account, paid);
   }
+  // What is to come may be another now, even where nothing has changed yet: whoever settles rolls afterwards.
+  account.user.nextDueAt = account.now;
   return {
     done,
     duplicates: entitled.slice(1).map(({ subscription }) => subscription.id),

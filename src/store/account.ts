@@ -82,6 +82,7 @@ async function landingsOfCurrent(tx: Transaction, { user, catalogue }: Account):
 /** What only burns tokens moves no due date forward; the date is set anew when it comes. */
 function mayFallDueOtherwise({ user, newGrants, changedHolds, entries }: Account, before: UserRow): boolean {
   const hasMoved =
+    !isSame(user.nextDueAt, before.nextDueAt) ||
     user.currentSubscriptionId !== before.currentSubscriptionId ||
     !isSame(user.accessEndsAt, before.accessEndsAt) ||
     !isSame(user.periodEnd, before.periodEnd);
