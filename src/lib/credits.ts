@@ -2,16 +2,25 @@
 import type { Context } from '../context.ts';
 import type { Account } from '../domain/account.ts';
 import type { Part } from '../domain/burn.ts';
-import type { Entry } from '../domain/model.ts';
+import type { Entry, UserState } from '../domain/model.ts';
 import { creditsOf, TOKENS_PER_CREDIT } from '../domain/plans.ts';
 import { refundConsumption } from '../domain/refund.ts';
 import { invalidField, notFound, TollgateError } from '../errors.ts';
 import { loadGrants, withAccount } from '../store/account.ts';
+import type { DecidedEntry, Decision } from '../store/consume-batch.ts';
 import type { Transaction } from '../store/database.ts';
 import { entryIdOf, parseEntryId } from '../store/ids.ts';
 import { findConsumption, findEntryByKey, type StoredEntry } from '../store/ledger.ts';
+import { batcherOf } from './consume-batcher.ts';
 import { requireTokens } from './limits.ts';
-import { type Answer, accountOptions, type ChangeRequest, once, refuseOtherRequest } from './requests.ts';
+import {
+  type Answer,
+  accountOptions,
+  type ChangeRequest,
+  keyReused,
+  once,
+  refuseOtherRequest,
+} from './requests.ts';
 import { userNow } from './users.ts';
 
 /** How much a call costs: exactly one of the three, none = one credit. */
@@ -43,7 +52,7 @@ export interface ConsumeResult extends Record<string, unknown> {
 }
 
 /** What a consumption answers, from its entry: the same the first time and every later one. */
-export function consumeResult(userId: string, entry: Entry | StoredEntry): ConsumeResult {
+export function consumeResult(userId: string, entry: DecidedEntry): ConsumeResult {
   return {
     success: true,
     entryId: entryIdOf(userId, entry.seq),
@@ -58,10 +67,9 @@ export function consumeResult(userId: string, entry: Entry | StoredEntry): Consu
 /** The error of a balance that is too small, with what the caller needs to act on it. */
 export function insufficientCredits(
   context: Context,
-  account: Account,
+  { availableTokens, heldTokens, periodEnd }: Pick<UserState, 'availableTokens' | 'heldTokens' | 'periodEnd'>,
   requiredTokens: number,
 ): TollgateError {
-  const { availableTokens, heldTokens, periodEnd } = account.user;
   const credits = creditsOf(availableTokens);
   return new TollgateError(
     'insufficient_credits',
@@ -85,25 +93,63 @@ export interface ConsumeInput extends Cost {
 }
 
 /**
- * Takes tokens in burn order, all or nothing. Its ledger entry is its idempotency record.
- * @throws TollgateError `insufficient_credits`, `not_found`, `idempotency_key_reused`
+ * Takes tokens in burn order, all or nothing. Its ledger entry is its idempotency record. Many at once are decided in
+ * one statement and share a commit.
+ * @throws TollgateError `insufficient_credits`, `not_found`, `idempotency_key_reused`, `unavailable`
  */
-export function consume(
+export async function consume(
   context: Context,
   input: ConsumeInput,
   request: ChangeRequest,
 ): Promise<Answer<ConsumeResult>> {
-  const tokens = tokensOf(context, input);
-  return withAccount(accountOptions(context), input.userId, async (account, tx) => {
-    const { entry, replayed } = await consumeInAccount(context, account, tx, {
-      tokens,
-      key: `consume:${request.scope.startsWith('lib:') ? 'lib:' : ''}${request.key}`,
-      feature: input.feature ?? null,
-      metadata: input.metadata ?? null,
-      request,
-    });
-    return { status: 200, body: consumeResult(input.userId, entry), replayed };
+  const consuming = consumingOf(context, input, request);
+  const decision = await batcherOf(context.pool).decide(
+    {
+      userId: input.userId,
+      key: consuming.key,
+      tokens: consuming.tokens,
+      requestHash: request.hash,
+      feature: consuming.feature,
+      metadata: consuming.metadata,
+      requestId: request.requestId,
+      now: context.clock.now(),
+    },
+    () => consumeAlone(context, input.userId, consuming),
+  );
+  switch (decision.outcome) {
+    case 'denied':
+      throw insufficientCredits(context, decision, consuming.tokens);
+    case 'reused':
+      throw keyReused();
+    default:
+      return {
+        status: 200,
+        body: consumeResult(input.userId, decision.entry),
+        replayed: decision.outcome === 'replayed',
+      };
+  }
+}
+
+/** The same in a transaction of its own, for a user who needs more than the decision (something is due). */
+export function consumeAlone(
+  context: Context,
+  userId: string,
+  consuming: Consuming,
+): Promise<Extract<Decision, { entry: DecidedEntry }>> {
+  return withAccount(accountOptions(context), userId, async (account, tx) => {
+    const { entry, replayed } = await consumeInAccount(context, account, tx, consuming);
+    return { outcome: replayed ? 'replayed' : 'taken', entry };
   });
+}
+
+export function consumingOf(context: Context, input: ConsumeInput, request: ChangeRequest): Consuming {
+  return {
+    tokens: tokensOf(context, input),
+    key: `consume:${request.scope.startsWith('lib:') ? 'lib:' : ''}${request.key}`,
+    feature: input.feature ?? null,
+    metadata: input.metadata ?? null,
+    request,
+  };
 }
 
 export interface Consuming {
@@ -133,7 +179,7 @@ export async function consumeInAccount(
     requestHash: request.hash,
     requestId: request.requestId,
   });
-  if (!outcome.ok || outcome.entry === null) throw insufficientCredits(context, account, tokens);
+  if (!outcome.ok || outcome.entry === null) throw insufficientCredits(context, account.user, tokens);
   return { entry: outcome.entry, replayed: false };
 }
 

@@ -34,7 +34,7 @@ export function placeHold(context: Context, input: HoldInput, request: ChangeReq
         metadata: input.metadata ?? null,
         expiresAt: new Date(account.now.getTime() + expiresInSeconds * 1000),
       });
-      if (!hold) throw insufficientCredits(context, account, tokens);
+      if (!hold) throw insufficientCredits(context, account.user, tokens);
       const body = {
         holdId: hold.id,
         tokens,
@@ -75,7 +75,7 @@ export async function captureHold(
     if (hold.status === 'expired') return captureLate(context, account, tx, { hold, tokens, request });
     if (hold.status !== 'open') throw settledBefore(hold);
     const outcome = capture(account, hold, tokens, cause);
-    if (!outcome.ok) throw insufficientCredits(context, account, tokens);
+    if (!outcome.ok) throw insufficientCredits(context, account.user, tokens);
     return captureResult(account, hold, outcome.entry && consumeResult(account.user.id, outcome.entry));
   });
 }

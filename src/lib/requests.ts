@@ -92,7 +92,11 @@ export function replay(
 
 export function refuseOtherRequest(storedHash: Uint8Array | null, request: ChangeRequest): void {
   if (storedHash === null || request.hash.equals(storedHash)) return;
-  throw new TollgateError(
+  throw keyReused();
+}
+
+export function keyReused(): TollgateError {
+  return new TollgateError(
     'idempotency_key_reused',
     'This Idempotency-Key was used for a request with other content: use a new key for a new request.',
   );

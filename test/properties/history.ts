@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { expect } from 'vitest';
 import type { Context } from '../../src/context.ts';
 import { TollgateError } from '../../src/errors.ts';
-import { consume, refund } from '../../src/lib/credits.ts';
+import { refund } from '../../src/lib/credits.ts';
 import { grantCredits, voidGrant } from '../../src/lib/grants.ts';
 import { captureHold, placeHold, releaseHold } from '../../src/lib/holds.ts';
 import { changePlan, extendPlan } from '../../src/lib/plans.ts';
@@ -11,6 +11,7 @@ import { type Answer, type ChangeRequest, requestHash } from '../../src/lib/requ
 import { readUsage } from '../../src/lib/users.ts';
 import { listGrants } from '../../src/store/grants.ts';
 import { findViolationsOf } from '../../src/store/invariants.ts';
+import { type Door, inBatch } from '../support/doors.ts';
 import type { Library } from '../support/library.ts';
 import { type Lot, Model, type Plan } from './model.ts';
 
@@ -83,7 +84,10 @@ export class History {
   private readonly holdIds: string[] = [];
   private readonly consumes: { tokens: number; request: ChangeRequest; answer: Answer }[] = [];
 
-  constructor(library: Library) {
+  private readonly consume: Door;
+
+  constructor(library: Library, consume: Door = inBatch) {
+    this.consume = consume;
     this.context = library.with({ now: () => new Date(this.model.now) });
   }
 
@@ -110,7 +114,7 @@ export class History {
       case 'consume': {
         const request = this.request();
         const input = { userId, tokens: command.tokens };
-        const body = await this.real(consume(context, input, request), ['insufficient_credits']);
+        const body = await this.real(this.consume(context, input, request), ['insufficient_credits']);
         const spend = model.consume(command.tokens);
         expect(body === null).toBe(spend === null);
         if (!body || !spend) return;
@@ -127,7 +131,7 @@ export class History {
       case 'repeat': {
         const earlier = this.consumes[command.pick % this.consumes.length];
         if (!earlier) return;
-        const again = await consume(context, { userId, tokens: earlier.tokens }, earlier.request);
+        const again = await this.consume(context, { userId, tokens: earlier.tokens }, earlier.request);
         expect(again).toEqual({ ...earlier.answer, replayed: true });
         return;
       }

@@ -1,13 +1,14 @@
 // Races on a real PostgreSQL, through the use cases: who wins may vary, what is true afterwards may not.
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { TollgateError } from '../../src/errors.ts';
-import { consume, refund } from '../../src/lib/credits.ts';
+import { refund } from '../../src/lib/credits.ts';
 import { grantCredits } from '../../src/lib/grants.ts';
 import { changePlan } from '../../src/lib/plans.ts';
 import { type ChangeRequest, requestHash } from '../../src/lib/requests.ts';
 import { readUsage, signUp, userNow } from '../../src/lib/users.ts';
 import { findViolations } from '../../src/store/invariants.ts';
 import { listEntries } from '../../src/store/ledger.ts';
+import { doors } from '../support/doors.ts';
 import { type Library, openLibrary, START } from '../support/library.ts';
 
 let library: Library;
@@ -43,7 +44,7 @@ async function refusals(outcomes: PromiseSettledResult<unknown>[]): Promise<stri
 const ledgerOf = (id: string) =>
   listEntries(library.context.pool, id, { beforeSeq: Number.MAX_SAFE_INTEGER, limit: 1_000 });
 
-describe('200 parallel consumes on a balance of 100 credits', () => {
+describe.each(doors)('200 parallel consumes on a balance of 100 credits (decided %s)', (_name, consume) => {
   it('let exactly 100 succeed and leave nothing', async () => {
     await grantCredits(
       library.context,
@@ -63,7 +64,7 @@ describe('200 parallel consumes on a balance of 100 credits', () => {
   });
 });
 
-describe('a reader beside 100 consumes', () => {
+describe.each(doors)('a reader beside 100 consumes (decided %s)', (_name, consume) => {
   it('never sees a balance that is not the sum of its grants', async () => {
     for (let n = 0; n < 5; n++) {
       const bonus = { userId, tokens: 40_000, source: 'bonus' as const, reason: 'many grants' };
@@ -87,7 +88,7 @@ describe('a reader beside 100 consumes', () => {
   });
 });
 
-describe('50 parallel requests with one key', () => {
+describe.each(doors)('50 parallel requests with one key (decided %s)', (_name, consume) => {
   it('take one effect and get 50 equal answers', async () => {
     const answers = await Promise.all(
       Array.from({ length: 50 }, () => consume(library.context, { userId }, request('the-one-key'))),
@@ -144,7 +145,7 @@ describe('signup', () => {
   });
 });
 
-describe('upgrade against consume against reset', () => {
+describe.each(doors)('upgrade against consume against reset (decided %s)', (_name, consume) => {
   it('ends with what was granted less what was taken, each exactly once, in 25 rounds', async () => {
     for (let round = 0; round < 25; round++) {
       const id = `racer-${users++}`;
