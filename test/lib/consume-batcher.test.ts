@@ -14,10 +14,12 @@ import { alone, type Door, inBatch } from '../support/doors.ts';
 import { type Library, openLibrary, START } from '../support/library.ts';
 import { announceSeed } from '../support/seed.ts';
 
+const CONNECTIONS = 20;
+
 let library: Library;
 let users = 0;
 beforeAll(async () => {
-  library = await openLibrary({ maxConnections: 20 });
+  library = await openLibrary({ maxConnections: CONNECTIONS });
 });
 afterAll(() => library.close());
 
@@ -29,12 +31,24 @@ const request = (key: string, content: unknown = key): ChangeRequest => ({
   actor: 'test',
 });
 
-async function newUser(bonuses: number[] = []): Promise<string> {
+interface Bonus {
+  tokens: number;
+  source: 'bonus' | 'adjustment';
+  /** Null = never. */
+  expiresInDays: number | null;
+}
+
+const bonus = (tokens: number): Bonus => ({ tokens, source: 'bonus', expiresInDays: null });
+
+/** With 10,000 tokens, and one grant a second. */
+async function newUser(bonuses: Bonus[] = []): Promise<string> {
   const userId = `batched-${users++}`;
+  const start = Date.parse(START);
   await signUp(library.context, { userId });
-  for (const [n, tokens] of bonuses.entries()) {
-    const input = { userId, tokens, source: 'bonus' as const, reason: 'test' };
-    await grantCredits(library.context, input, request(`bonus-${n}`));
+  for (const [n, { tokens, source, expiresInDays }] of bonuses.entries()) {
+    const context = library.with({ now: () => new Date(start + n * 1_000) });
+    const expiresAt = expiresInDays === null ? undefined : new Date(start + expiresInDays * 86_400_000);
+    await grantCredits(context, { userId, tokens, source, expiresAt, reason: 'test' }, request(`bonus-${n}`));
   }
   return userId;
 }
@@ -65,7 +79,14 @@ describe('a batch', () => {
     const seed = announceSeed('batch against one by one');
     const tokens = fc.oneof(fc.integer({ min: 1, max: 9_000 }), fc.constantFrom(500, 2_000, 10_000));
     const history = fc.record({
-      bonuses: fc.array(tokens, { maxLength: 5 }),
+      bonuses: fc.array(
+        fc.record<Bonus>({
+          tokens,
+          source: fc.constantFrom('bonus', 'adjustment'),
+          expiresInDays: fc.constantFrom(null, 20, 28, 40),
+        }),
+        { maxLength: 6 },
+      ),
       consumes: fc.array(fc.record({ tokens, key: fc.nat(15), isNoted: fc.boolean() }), { maxLength: 25 }),
     });
     const live = async (
@@ -96,7 +117,7 @@ describe('a batch', () => {
   }, 120_000);
 
   it('decides requests of many users and many of one user, each by itself, and every unit is accounted for', async () => {
-    const ids = await Promise.all(Array.from({ length: 20 }, () => newUser([3_000, 500, 7_000])));
+    const ids = await Promise.all(Array.from({ length: 20 }, () => newUser([3_000, 500, 7_000].map(bonus))));
     const asked = ids.flatMap((userId, u) =>
       Array.from({ length: 40 }, (_, n) => ({
         userId,
@@ -131,7 +152,7 @@ describe('a batch', () => {
   });
 
   it('beside holds, captures, refunds and grants of the same users loses and doubles nothing', async () => {
-    const ids = await Promise.all(Array.from({ length: 5 }, () => newUser([200_000])));
+    const ids = await Promise.all(Array.from({ length: 5 }, () => newUser([bonus(200_000)])));
     const round = async (userId: string, n: number): Promise<number> => {
       const { context } = library;
       const hold = await placeHold(context, { userId, tokens: 300 }, request(`hold-${n}`));
@@ -162,9 +183,20 @@ describe('a batch', () => {
   });
 });
 
+/** On every connection, so that a statement that waits for a lock cannot pass by giving up. */
+async function waitForLocksForEver(): Promise<void> {
+  const { pool } = library.context;
+  const all = await Promise.all(Array.from({ length: CONNECTIONS }, () => pool.connect()));
+  for (const client of all) {
+    await client.query('set lock_timeout = 0; set statement_timeout = 0');
+    client.release();
+  }
+}
+
 describe('one request never harms its neighbours', () => {
   it('where its user is locked by somebody, the others are answered meanwhile', async () => {
     const [locked, ...free] = await Promise.all(Array.from({ length: 10 }, () => newUser()));
+    await waitForLocksForEver();
     const other = await library.context.pool.connect();
     await other.query('begin');
     await other.query('select 1 from users where bucket = $1 and id = $2 for update', [
