@@ -44,6 +44,7 @@ const TARGETS = {
   worker: { file: 'workers/index.ts' },
   cli: { file: 'src/cli.ts' },
   'db:migrate': { file: 'scripts/migrate.ts' },
+  bench: { file: 'bench/index.ts' },
 };
 
 const [name = '', ...args] = process.argv.slice(2);

@@ -1,0 +1,220 @@
+// What a benchmark stands on: a durable PostgreSQL of its own, databases with users in them, servers and load
+// generators in processes of their own.
+import { type ChildProcess, fork, type StdioOptions } from 'node:child_process';
+import { closeSync, mkdtempSync, openSync, rmSync } from 'node:fs';
+import { chmod } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import pg from 'pg';
+import { configOf, readEnvironment } from '../src/config.ts';
+import { openContext } from '../src/context.ts';
+import { DEFAULT_CATALOGUE } from '../src/domain/plans.ts';
+import { type EmbeddedPostgres, startEmbeddedPostgres } from '../src/embedded/postgres.ts';
+import { createApiKey } from '../src/lib/api-keys.ts';
+import { migrate } from '../src/store/migrate.ts';
+import { fill, type Population } from './fill.ts';
+import type { LoadJob, LoadResult } from './load.ts';
+import type { ServerJob, ServerKind } from './server.ts';
+
+export interface Scale {
+  users: number;
+  connections: number;
+  seconds: number;
+  rounds: number;
+}
+
+export interface Server {
+  port: number;
+  apiKey: string;
+  usage(): Promise<{ cpu: NodeJS.CpuUsage; residentBytes: number }>;
+  stop(): Promise<void>;
+}
+
+export interface Database {
+  url: string;
+  apiKey: string;
+  client: pg.Client;
+}
+
+/** Enough memory for the tables of the largest benchmark, and no checkpoint in the middle of a short run. */
+const SETTINGS = { shared_buffers: '1GB', max_wal_size: '8GB', checkpoint_timeout: '30min' };
+
+export const TOKENS_PER_CONSUME = 10;
+/** More than any run takes. */
+const TOKENS_PER_GRANT = 1_000_000_000;
+const PERIOD_MS = 30 * 86_400_000;
+
+export const inOneMonth = (): Date => new Date(Date.now() + PERIOD_MS);
+
+export class Bed {
+  readonly #folder: string;
+  readonly #postgres: EmbeddedPostgres;
+  readonly #templates = new Map<string, string>();
+  readonly #undo: (() => Promise<void>)[] = [];
+  #databases = 0;
+
+  private constructor(
+    folder: string,
+    postgres: EmbeddedPostgres,
+    readonly scale: Scale,
+  ) {
+    this.#folder = folder;
+    this.#postgres = postgres;
+  }
+
+  static async open(scale: Scale): Promise<Bed> {
+    const folder = mkdtempSync(join(tmpdir(), 'tollgate-bench-'));
+    await chmod(folder, 0o711);
+    const dataDir = join(folder, 'postgres');
+    const first = await startEmbeddedPostgres({ dataDir });
+    const client = new pg.Client({ connectionString: first.url('postgres') });
+    await client.connect();
+    for (const [name, value] of Object.entries(SETTINGS)) {
+      await client.query(`alter system set ${name} = '${value}'`);
+    }
+    await client.end();
+    await first.stop();
+    return new Bed(folder, await startEmbeddedPostgres({ dataDir }), scale);
+  }
+
+  /** A database of its own with these users. */
+  async database(wanted: Partial<Population> = {}): Promise<Database> {
+    const population = {
+      users: this.scale.users,
+      grantsPerUser: 1,
+      tokensPerGrant: TOKENS_PER_GRANT,
+      periodEnd: inOneMonth(),
+      ...wanted,
+    };
+    const name = `bench_${++this.#databases}`;
+    await this.#onServer(`create database ${name} template ${await this.#template(population)}`);
+    const url = this.#postgres.url(name);
+    const client = new pg.Client({ connectionString: url });
+    await client.connect();
+    await client.query('vacuum analyze');
+    this.#undo.push(() => client.end());
+    return { url, client, apiKey: await newApiKey(url) };
+  }
+
+  async #template(population: Population): Promise<string> {
+    const { users, grantsPerUser, tokensPerGrant } = population;
+    const isDue = population.periodEnd.getTime() < Date.now();
+    const key = [users, grantsPerUser, tokensPerGrant, isDue].join(' ');
+    const known = this.#templates.get(key);
+    if (known) return known;
+    const name = `template_${this.#templates.size + 1}`;
+    await this.#onServer(`create database ${name}`);
+    await migrate(this.#postgres.url(name));
+    const client = new pg.Client({ connectionString: this.#postgres.url(name) });
+    await client.connect();
+    await fill(client, population);
+    await client.end();
+    this.#templates.set(key, name);
+    return name;
+  }
+
+  async #onServer(sql: string): Promise<void> {
+    const client = new pg.Client({ connectionString: this.#postgres.url('postgres') });
+    await client.connect();
+    await client.query(sql);
+    await client.end();
+  }
+
+  async server(kind: ServerKind, database: Database, more: Record<string, string> = {}): Promise<Server> {
+    const log = openSync(join(this.#folder, 'server.log'), 'a');
+    const child = start('server.ts', ['ignore', log, 'inherit', 'ipc'], ['--expose-gc']);
+    closeSync(log);
+    const job: ServerJob = { kind, apiKey: database.apiKey, environment: environmentOf(database.url, more) };
+    const { port } = await ask<{ port: number }>(child, job);
+    const stop = () => ended(child);
+    this.#undo.push(stop);
+    return { port, apiKey: database.apiKey, usage: () => ask(child, 'usage'), stop };
+  }
+
+  async load({ port, apiKey }: Server, wanted: Partial<LoadJob> = {}): Promise<LoadResult> {
+    const { users, connections, seconds } = this.scale;
+    const child = start('load.ts', ['ignore', 'inherit', 'inherit', 'ipc']);
+    const result = await ask<LoadResult>(child, {
+      port,
+      apiKey,
+      connections,
+      users,
+      seconds,
+      warmupSeconds: seconds / 2,
+      tokens: TOKENS_PER_CONSUME,
+      items: 1,
+      retryShare: 0.01,
+      isRead: false,
+      rate: null,
+      ...wanted,
+    });
+    await ended(child);
+    return result;
+  }
+
+  /** Stops what the benchmark has started; the server and its templates stay for the next. */
+  async clear(): Promise<void> {
+    for (let undo = this.#undo.pop(); undo; undo = this.#undo.pop()) await undo();
+    for (; this.#databases > 0; this.#databases--) {
+      await this.#onServer(`drop database if exists bench_${this.#databases} with (force)`);
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.clear();
+    await this.#postgres.stop();
+    rmSync(this.#postgres.folder, { recursive: true, force: true });
+    rmSync(this.#folder, { recursive: true, force: true });
+  }
+}
+
+function environmentOf(databaseUrl: string, more: Record<string, string>): Record<string, string> {
+  return {
+    DATABASE_URL: databaseUrl,
+    STRIPE_SECRET_KEY: 'sk_test_bench',
+    STRIPE_API_BASE: 'http://127.0.0.1:9',
+    STRIPE_WEBHOOK_SECRET: 'whsec_bench',
+    AUTH_JWT_SECRET: 'the-benchmarks-have-a-secret-of-32-chars',
+    PORT: '0',
+    RATE_LIMIT_KEY_PER_SECOND: '10000000',
+    ...more,
+  };
+}
+
+async function newApiKey(url: string): Promise<string> {
+  const config = configOf(readEnvironment(environmentOf(url, { LOG_LEVEL: 'warn' })));
+  const context = await openContext({ config, catalogue: DEFAULT_CATALOGUE });
+  const { key } = await createApiKey(context, { name: 'bench', scopes: ['consume', 'read'] });
+  await context.close();
+  return key;
+}
+
+function start(file: string, stdio: StdioOptions, execArgv: string[] = []): ChildProcess {
+  return fork(fileURLToPath(new URL(file, import.meta.url)), [], {
+    execArgv: ['--import', 'tsx', ...execArgv],
+    env: { ...process.env, NODE_ENV: 'production' },
+    serialization: 'advanced',
+    stdio,
+  });
+}
+
+function ask<T>(child: ChildProcess, message: object | string): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const died = (code: number | null) => reject(new Error(`A process of the benchmark ended with ${code}.`));
+    child.once('exit', died);
+    child.once('message', (answer) => {
+      child.off('exit', died);
+      resolve(answer as T);
+    });
+    child.send(message);
+  });
+}
+
+function ended(child: ChildProcess): Promise<void> {
+  return new Promise((resolve) => {
+    if (child.exitCode !== null || child.signalCode !== null) return resolve();
+    child.once('exit', () => resolve());
+    child.disconnect();
+  });
+}

@@ -1,0 +1,78 @@
+// A durable consume against servers that decide nothing, and against the ways in which it is commonly built.
+import { type Bed, TOKENS_PER_CONSUME } from '../bed.ts';
+import type { Benchmark, Row } from '../benchmark.ts';
+import { compare } from '../compare.ts';
+import type { LoadJob } from '../load.ts';
+import { NAIVE_TABLES } from '../naive.ts';
+import { judge } from '../oracle.ts';
+import type { ServerKind } from '../server.ts';
+
+interface Against {
+  name: string;
+  says: string;
+  kind: ServerKind;
+  goal: number;
+  aim: number;
+  tables?: string;
+  job?: Partial<LoadJob>;
+}
+
+async function against(bed: Bed, { name, kind, goal, aim, tables, job = {} }: Against): Promise<Row[]> {
+  const database = await bed.database();
+  if (tables !== undefined) await database.client.query(tables);
+  const ours = await bed.server('consume', database);
+  const other = await bed.server(kind, database);
+  // The others answer the same body to everything: a repeated key proves nothing there.
+  const result = await compare(bed, { server: ours, job }, { server: other, job: { ...job, retryShare: 0 } });
+  const { ratio, a, b, loadsOfA: loads } = result;
+  const oracle = await judge(database.client, { loads, tokens: TOKENS_PER_CONSUME });
+  return [{ name, ratio, a, b, oracle, goal, aim }];
+}
+
+const comparisons: Against[] = [
+  {
+    name: 'consume-vs-express-echo',
+    says: 'durable consume ÷ echo in an ordinary Express application with the same middlewares',
+    kind: 'express-echo',
+    goal: 1.5,
+    aim: 2.5,
+  },
+  {
+    name: 'consume-vs-own-echo',
+    says: 'durable consume ÷ echo in our own server',
+    kind: 'echo',
+    goal: 0.9,
+    aim: 1.2,
+  },
+  {
+    name: 'consume-vs-node-echo',
+    says: 'durable consume ÷ bare node:http echo of the same bodies',
+    kind: 'node-echo',
+    goal: 0.4,
+    aim: 0.6,
+  },
+  {
+    name: 'consume-vs-naive',
+    says: 'durable consume ÷ read, check, update, insert in a Prisma $transaction, in the same server',
+    kind: 'naive',
+    goal: 10,
+    aim: 20,
+    tables: NAIVE_TABLES,
+  },
+];
+
+async function hotUser(bed: Bed): Promise<Row[]> {
+  const database = await bed.database();
+  const server = await bed.server('consume', database);
+  const { ratio, a, b, loadsOfA, loadsOfB } = await compare(bed, { server, job: { users: 1 } }, { server });
+  const oracle = await judge(database.client, {
+    loads: [...loadsOfA, ...loadsOfB],
+    tokens: TOKENS_PER_CONSUME,
+  });
+  return [{ name: 'hot-user', ratio, a, b, oracle, goal: 0.9, aim: 1.2 }];
+}
+
+export const throughput: Benchmark[] = [
+  ...comparisons.map((one) => ({ name: one.name, says: one.says, run: (bed: Bed) => against(bed, one) })),
+  { name: 'hot-user', says: 'consumes of one user ÷ consumes of all users', run: hotUser },
+];

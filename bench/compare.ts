@@ -1,0 +1,51 @@
+// Two sides, A B A B, so that what else the machine does meets both.
+import type { Bed, Server } from './bed.ts';
+import type { LoadJob, LoadResult } from './load.ts';
+
+export interface Side {
+  server: Server;
+  job?: Partial<LoadJob>;
+}
+
+export interface Comparison {
+  /** Median of the rounds' ratios a ÷ b; a and b are medians too. */
+  ratio: number;
+  a: number;
+  b: number;
+  loadsOfA: LoadResult[];
+  loadsOfB: LoadResult[];
+}
+
+export const perSecond = ({ requests, seconds }: LoadResult): number => requests / seconds;
+
+export async function compare(
+  bed: Bed,
+  a: Side,
+  b: Side,
+  measure: (result: LoadResult) => number = perSecond,
+): Promise<Comparison> {
+  const loadsOfA: LoadResult[] = [];
+  const loadsOfB: LoadResult[] = [];
+  for (let round = 0; round < bed.scale.rounds; round++) {
+    loadsOfA.push(await bed.load(a.server, a.job));
+    loadsOfB.push(await bed.load(b.server, b.job));
+  }
+  const ratios = loadsOfA.map((load, round) => {
+    const other = loadsOfB[round];
+    return other ? measure(load) / measure(other) : Number.NaN;
+  });
+  return {
+    ratio: median(ratios),
+    a: median(loadsOfA.map(measure)),
+    b: median(loadsOfB.map(measure)),
+    loadsOfA,
+    loadsOfB,
+  };
+}
+
+export function median(values: readonly number[]): number {
+  const sorted = [...values].sort((x, y) => x - y);
+  const middle = Math.floor(sorted.length / 2);
+  const upper = sorted[middle] ?? Number.NaN;
+  return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? Number.NaN) + upper) / 2;
+}

@@ -1,0 +1,66 @@
+// Users by the hundred thousand, written as signup and grants would have written them, so that every invariant holds.
+import type pg from 'pg';
+import { bucketOf } from '../src/store/bucket.ts';
+import { newUserRowId } from '../src/store/ids.ts';
+
+export interface Population {
+  users: number;
+  grantsPerUser: number;
+  tokensPerGrant: number;
+  /** When the users' period ends; in the past = a reset is due. */
+  periodEnd: Date;
+}
+
+const CHUNK = 5_000;
+const PERIOD_MS = 30 * 86_400_000;
+
+const INSERT_USERS = `
+  insert into users (bucket, id, available_tokens, monthly_reset_date, period_end, period_anchor, free_allowance_start,
+    head_grant_id, head_remaining_tokens, last_seq, next_due_at, created_at, updated_at)
+  select bucket, id, $4::bigint * $5, $6::timestamptz, $7, $6, $6, head, $5, $4, $7, $6, $6
+  from unnest($1::smallint[], $2::text[], $3::text[]) u(bucket, id, head)`;
+
+// The first is the allowance; the others never expire, so it is the head.
+const INSERT_GRANTS = `
+  insert into credit_grants (bucket, id, user_id, key, source, amount_tokens, remaining_tokens, effective_at, expires_at,
+    offer, window_start, window_end, window_kind, created_at)
+  select bucket, id, user_id, case n when 0 then 'signup:' || user_id else 'bonus:' || n end,
+    (case n when 0 then 'allowance' else 'bonus' end)::grant_source, $5::bigint, $5, $6::timestamptz,
+    case n when 0 then $7::timestamptz end, case n when 0 then 'free' end, case n when 0 then $6::timestamptz end,
+    case n when 0 then $7::timestamptz end, case n when 0 then 'full' end, $6
+  from unnest($1::smallint[], $2::text[], $3::text[], $4::int[]) g(bucket, id, user_id, n)`;
+
+const INSERT_ENTRIES = `
+  insert into ledger_entries (bucket, user_id, seq, type, tokens, balance_after, available_after, total_used_after,
+    grant_id, key, created_at)
+  select bucket, user_id, n + 1, 'granted', $5::bigint, $5 * (n + 1), $5 * (n + 1), 0, id,
+    case n when 0 then 'signup:' || user_id else 'bonus:' || n end, $6::timestamptz
+  from unnest($1::smallint[], $2::text[], $3::text[], $4::int[]) g(bucket, id, user_id, n)`;
+
+export async function fill(client: pg.Client, population: Population): Promise<void> {
+  const { users, grantsPerUser, tokensPerGrant, periodEnd } = population;
+  const start = new Date(periodEnd.getTime() - PERIOD_MS);
+  const perChunk = Math.max(1, Math.floor(CHUNK / grantsPerUser));
+  for (let from = 0; from < users; from += perChunk) {
+    const ids = Array.from({ length: Math.min(perChunk, users - from) }, (_, n) => `user-${from + n}`);
+    const grants = ids.flatMap((userId) =>
+      Array.from({ length: grantsPerUser }, (_, n) => ({ userId, n, id: newUserRowId('gr', userId) })),
+    );
+    const heads = grants.filter(({ n }) => n === 0).map(({ id }) => id);
+    const buckets = ids.map(bucketOf);
+    await client.query('begin');
+    await client.query(INSERT_USERS, [buckets, ids, heads, grantsPerUser, tokensPerGrant, start, periodEnd]);
+    const columns = [
+      grants.map(({ userId }) => bucketOf(userId)),
+      grants.map(({ id }) => id),
+      grants.map(({ userId }) => userId),
+      grants.map(({ n }) => n),
+      tokensPerGrant,
+      start,
+    ];
+    await client.query(INSERT_GRANTS, [...columns, periodEnd]);
+    await client.query(INSERT_ENTRIES, columns);
+    await client.query('commit');
+  }
+  await client.query('vacuum analyze');
+}

@@ -1,0 +1,93 @@
+// One server under test, a process of its own: the real API, or the real API with the work of `consume` replaced, or
+// what it is compared with. Told by its first message, answers with its port.
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { configOf, readCatalogue, readEnvironment } from '../src/config.ts';
+import { type Context, openContext } from '../src/context.ts';
+import { serve } from '../src/http/listen.ts';
+import type { Route } from '../src/http/route.ts';
+import { routes } from '../src/http/routes/index.ts';
+import { echo } from './echo.ts';
+import { consumeInPrismaTransaction } from './naive.ts';
+import { plainExpress } from './plain-express.ts';
+import { redisCounter } from './redis.ts';
+
+export type ServerKind =
+  /** The API as it is. */
+  | 'consume'
+  /** The API, its consume answering without deciding anything. */
+  | 'echo'
+  /** An ordinary Express application with middlewares that do the same, answering without deciding anything. */
+  | 'express-echo'
+  /** Node's own server answering the same bodies, and nothing else. */
+  | 'node-echo'
+  /** The API, its consume a Prisma `$transaction`: read, check, update, insert. */
+  | 'naive'
+  /** The API, its consume a counter in Redis. */
+  | 'redis';
+
+export interface ServerJob {
+  kind: ServerKind;
+  apiKey: string;
+  environment: Record<string, string>;
+}
+
+function consumeRoute(): Route {
+  const found = routes.find(({ path }) => path === '/v1/credits/consume');
+  if (!found) throw new Error('There is no /v1/credits/consume.');
+  return found;
+}
+
+const work: Partial<Record<ServerKind, (context: Context) => Route['handler']>> = {
+  echo: () => () => ({ status: 200, body: echo(10) }),
+  naive: () => consumeInPrismaTransaction,
+  redis: ({ config }) => redisCounter(config.publicUrl),
+};
+
+async function start({ kind, apiKey, environment }: ServerJob): Promise<number> {
+  const settings = readEnvironment(environment);
+  if (kind === 'node-echo') return nodeEcho();
+  if (kind === 'express-echo') return plainExpress(apiKey);
+  const context = await openContext({ config: configOf(settings), catalogue: readCatalogue(settings) });
+  const handler = work[kind]?.(context);
+  if (handler) consumeRoute().handler = handler;
+  const { port } = await serve(context, { port: 0, host: '127.0.0.1' });
+  return port;
+}
+
+function nodeEcho(): Promise<number> {
+  const server = createServer((request, response) => {
+    const chunks: Buffer[] = [];
+    request.on('data', (chunk: Buffer) => chunks.push(chunk));
+    request.on('end', () => {
+      const { tokens } = JSON.parse(Buffer.concat(chunks).toString()) as { tokens: number };
+      const body = JSON.stringify(echo(tokens));
+      response.writeHead(200, {
+        'Content-Type': 'application/json',
+        'Content-Length': Buffer.byteLength(body),
+      });
+      response.end(body);
+    });
+  });
+  return new Promise((resolve) => {
+    server.listen(0, '127.0.0.1', () => resolve((server.address() as AddressInfo).port));
+  });
+}
+
+process.on('message', (message: ServerJob | 'usage') => {
+  if (message === 'usage') {
+    global.gc?.();
+    process.send?.({ cpu: process.cpuUsage(), residentBytes: process.memoryUsage.rss() });
+    return;
+  }
+  start(message).then(
+    (port) => process.send?.({ port }),
+    (error: unknown) => {
+      process.stderr.write(
+        `server ${message.kind}: ${error instanceof Error ? error.stack : String(error)}\n`,
+      );
+      process.exit(1);
+    },
+  );
+});
+process.on('disconnect', () => process.exit(0));
