@@ -15,19 +15,21 @@ import { createApiKey } from '../src/lib/api-keys.ts';
 import { migrate } from '../src/store/migrate.ts';
 import { fill, type Population } from './fill.ts';
 import type { LoadJob, LoadResult } from './load.ts';
-import type { ServerJob, ServerKind } from './server.ts';
+import type { ServerJob, ServerKind, Usage } from './server.ts';
 
 export interface Scale {
   users: number;
   connections: number;
   seconds: number;
   rounds: number;
+  /** Where CPU profiles of the servers go. */
+  profile?: string | undefined;
 }
 
 export interface Server {
   port: number;
   apiKey: string;
-  usage(): Promise<{ cpu: NodeJS.CpuUsage; residentBytes: number }>;
+  usage(): Promise<Usage>;
   stop(): Promise<void>;
 }
 
@@ -123,7 +125,9 @@ export class Bed {
 
   async server(kind: ServerKind, database: Database, more: Record<string, string> = {}): Promise<Server> {
     const log = openSync(join(this.#folder, 'server.log'), 'a');
-    const child = start('server.ts', ['ignore', log, 'inherit', 'ipc'], ['--expose-gc']);
+    const { profile } = this.scale;
+    const profiling = profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${join(profile, kind)}`];
+    const child = start('server.ts', ['ignore', log, 'inherit', 'ipc'], ['--expose-gc', ...profiling]);
     closeSync(log);
     const job: ServerJob = { kind, apiKey: database.apiKey, environment: environmentOf(database.url, more) };
     const { port } = await ask<{ port: number }>(child, job);
@@ -141,7 +145,7 @@ export class Bed {
       connections,
       users,
       seconds,
-      warmupSeconds: seconds / 2,
+      warmupSeconds: seconds,
       tokens: TOKENS_PER_CONSUME,
       items: 1,
       retryShare: 0.01,

@@ -7,6 +7,8 @@ export interface Row {
   ratio: number;
   a: number;
   b: number | null;
+  /** More figures that explain the ratio. */
+  note?: string;
   /** What the oracle finds wrong; empty = every unit is accounted for. */
   oracle: string[];
   /** Of `ratio`: at least, or with `isCeiling` at most. */

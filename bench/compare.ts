@@ -12,6 +12,9 @@ export interface Comparison {
   ratio: number;
   a: number;
   b: number;
+  /** CPU of the server's process per answer: next to no noise, whatever else the machine does. */
+  cpuMicrosecondsA: number;
+  cpuMicrosecondsB: number;
   loadsOfA: LoadResult[];
   loadsOfB: LoadResult[];
 }
@@ -26,9 +29,18 @@ export async function compare(
 ): Promise<Comparison> {
   const loadsOfA: LoadResult[] = [];
   const loadsOfB: LoadResult[] = [];
+  const cpuOfA: number[] = [];
+  const cpuOfB: number[] = [];
+  const turn = async ({ server, job }: Side, loads: LoadResult[], cpu: number[]): Promise<void> => {
+    const before = await server.usage();
+    const load = await bed.load(server, job);
+    const after = await server.usage();
+    loads.push(load);
+    cpu.push((after.cpuMicroseconds - before.cpuMicroseconds) / load.answers);
+  };
   for (let round = 0; round < bed.scale.rounds; round++) {
-    loadsOfA.push(await bed.load(a.server, a.job));
-    loadsOfB.push(await bed.load(b.server, b.job));
+    await turn(a, loadsOfA, cpuOfA);
+    await turn(b, loadsOfB, cpuOfB);
   }
   const ratios = loadsOfA.map((load, round) => {
     const other = loadsOfB[round];
@@ -38,6 +50,8 @@ export async function compare(
     ratio: median(ratios),
     a: median(loadsOfA.map(measure)),
     b: median(loadsOfB.map(measure)),
+    cpuMicrosecondsA: median(cpuOfA),
+    cpuMicrosecondsB: median(cpuOfB),
     loadsOfA,
     loadsOfB,
   };
@@ -48,4 +62,8 @@ export function median(values: readonly number[]): number {
   const middle = Math.floor(sorted.length / 2);
   const upper = sorted[middle] ?? Number.NaN;
   return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? Number.NaN) + upper) / 2;
+}
+
+export function cpuNote({ cpuMicrosecondsA, cpuMicrosecondsB }: Comparison): string {
+  return `${Math.round(cpuMicrosecondsA)} : ${Math.round(cpuMicrosecondsB)} µs of the server's CPU each`;
 }

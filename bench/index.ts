@@ -20,6 +20,7 @@ const command = new Command('npm run bench --')
   .option('--users <n>', 'how many users', count, 100_000)
   .option('--connections <n>', 'keep-alive connections', count, 64)
   .option('--seconds <n>', 'measured time of each side in each round', count, 5)
+  .option('--profile <folder>', 'write CPU profiles of the servers there')
   .option('--rounds <n>', 'rounds, interleaved A B A B', count, 3);
 
 interface Options extends Scale {
@@ -42,7 +43,8 @@ function lineOf(row: Row): string {
   const verdict = isMet(row, row.aim) ? 'aim met' : isMet(row, row.goal) ? 'goal met' : 'GOAL MISSED';
   const goal = `${row.isCeiling ? '≤' : '≥'} ${row.goal}, aim ${row.aim}`;
   const ledger = row.oracle.length === 0 ? 'ledger sound' : `LEDGER WRONG\n    ${row.oracle.join('\n    ')}`;
-  return `${row.name.padEnd(28)} ${figure(row.ratio).padStart(8)}  (${goal}: ${verdict})${sides}  ${ledger}\n`;
+  const note = row.note === undefined ? '' : `  ${row.note}`;
+  return `${row.name.padEnd(28)} ${figure(row.ratio).padStart(8)}  (${goal}: ${verdict})${sides}${note}  ${ledger}\n`;
 }
 
 async function main(options: Options): Promise<number> {

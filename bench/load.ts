@@ -27,6 +27,8 @@ export interface LoadResult {
   /** Answered within the measured time, and that time. */
   requests: number;
   seconds: number;
+  /** All answers, those of the warm-up included. */
+  answers: number;
   p50Ms: number;
   p99Ms: number;
   /** Answers that were not 200, by status; and what contradicted an earlier answer, in words. */
@@ -58,6 +60,7 @@ class Run {
   readonly #faults: string[] = [];
   readonly #taken: Int32Array;
   #startMs = 0;
+  #answers = 0;
   #endMs = 0;
   readonly #backlog: number[] = [];
   readonly #idle: Connection[] = [];
@@ -123,6 +126,7 @@ class Run {
 
   answered(sent: Sent, status: number, body: string): void {
     const nowMs = performance.now();
+    this.#answers++;
     if (nowMs >= this.#startMs && nowMs < this.#endMs) this.#latencies.push(nowMs - sent.dueMs);
     if (status !== 200) {
       this.#refused[status] = (this.#refused[status] ?? 0) + 1;
@@ -148,6 +152,7 @@ class Run {
     return {
       requests: sorted.length,
       seconds: this.job.seconds,
+      answers: this.#answers,
       p50Ms: at(0.5),
       p99Ms: at(0.99),
       refused: this.#refused,

@@ -32,6 +32,12 @@ export interface ServerJob {
   environment: Record<string, string>;
 }
 
+/** What a server has used so far. */
+export interface Usage {
+  cpuMicroseconds: number;
+  residentBytes: number;
+}
+
 function consumeRoute(): Route {
   const found = routes.find(({ path }) => path === '/v1/credits/consume');
   if (!found) throw new Error('There is no /v1/credits/consume.');
@@ -77,7 +83,9 @@ function nodeEcho(): Promise<number> {
 process.on('message', (message: ServerJob | 'usage') => {
   if (message === 'usage') {
     global.gc?.();
-    process.send?.({ cpu: process.cpuUsage(), residentBytes: process.memoryUsage.rss() });
+    const { user, system } = process.cpuUsage();
+    const usage: Usage = { cpuMicroseconds: user + system, residentBytes: process.memoryUsage.rss() };
+    process.send?.(usage);
     return;
   }
   start(message).then(

@@ -37,7 +37,9 @@ const REDACTED_PATHS = [
 ];
 
 export function createLog({ logLevel }: Pick<Config, 'logLevel'>): Logger {
-  return pino({ level: logLevel, redact: { paths: REDACTED_PATHS, censor: '[redacted]' } });
+  const options = { level: logLevel, redact: { paths: REDACTED_PATHS, censor: '[redacted]' } };
+  // Lines that come while one is being written go out together; none waits, and none is lost at an exit.
+  return pino(options, pino.destination({ sync: false }));
 }
 
 export interface ContextOptions {

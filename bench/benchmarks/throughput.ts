@@ -1,7 +1,7 @@
 // A durable consume against servers that decide nothing, and against the ways in which it is commonly built.
 import { type Bed, TOKENS_PER_CONSUME } from '../bed.ts';
 import type { Benchmark, Row } from '../benchmark.ts';
-import { compare } from '../compare.ts';
+import { compare, cpuNote } from '../compare.ts';
 import type { LoadJob } from '../load.ts';
 import { NAIVE_TABLES } from '../naive.ts';
 import { judge } from '../oracle.ts';
@@ -26,7 +26,7 @@ async function against(bed: Bed, { name, kind, goal, aim, tables, job = {} }: Ag
   const result = await compare(bed, { server: ours, job }, { server: other, job: { ...job, retryShare: 0 } });
   const { ratio, a, b, loadsOfA: loads } = result;
   const oracle = await judge(database.client, { loads, tokens: TOKENS_PER_CONSUME });
-  return [{ name, ratio, a, b, oracle, goal, aim }];
+  return [{ name, ratio, a, b, note: cpuNote(result), oracle, goal, aim }];
 }
 
 const comparisons: Against[] = [
@@ -64,12 +64,13 @@ const comparisons: Against[] = [
 async function hotUser(bed: Bed): Promise<Row[]> {
   const database = await bed.database();
   const server = await bed.server('consume', database);
-  const { ratio, a, b, loadsOfA, loadsOfB } = await compare(bed, { server, job: { users: 1 } }, { server });
+  const result = await compare(bed, { server, job: { users: 1 } }, { server });
+  const { ratio, a, b, loadsOfA, loadsOfB } = result;
   const oracle = await judge(database.client, {
     loads: [...loadsOfA, ...loadsOfB],
     tokens: TOKENS_PER_CONSUME,
   });
-  return [{ name: 'hot-user', ratio, a, b, oracle, goal: 0.9, aim: 1.2 }];
+  return [{ name: 'hot-user', ratio, a, b, note: cpuNote(result), oracle, goal: 0.9, aim: 1.2 }];
 }
 
 export const throughput: Benchmark[] = [

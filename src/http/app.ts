@@ -1,5 +1,6 @@
 /** The Express applications: the API, and where it has a port of its own, the operator's. */
-import express, { type ErrorRequestHandler, type Express } from 'express';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import express, { type ErrorRequestHandler, type Express, type RequestHandler } from 'express';
 import helmet from 'helmet';
 import type { Context } from '../context.ts';
 import { notFound } from '../errors.ts';
@@ -53,9 +54,15 @@ function build(
   return app;
 }
 
-function securityHeaders(context: Context): ReturnType<typeof helmet> {
+/** Helmet's headers are the same for every answer: asked for once. */
+function securityHeaders(context: Context): RequestHandler {
   const isHttps = context.config.publicUrl.startsWith('https:');
-  return helmet({
+  const headers: [name: string, value: string][] = [];
+  const recorder = {
+    setHeader: (name: string, value: string) => headers.push([name, value]),
+    removeHeader: () => {},
+  };
+  const record = helmet({
     contentSecurityPolicy: {
       directives: {
         formAction: ["'self'", ...STRIPE_PAGES],
@@ -65,6 +72,13 @@ function securityHeaders(context: Context): ReturnType<typeof helmet> {
     },
     strictTransportSecurity: isHttps,
   });
+  record({} as IncomingMessage, recorder as unknown as ServerResponse, (error) => {
+    if (error) throw error;
+  });
+  return (_request, response, next) => {
+    for (const [name, value] of headers) response.setHeader(name, value);
+    next();
+  };
 }
 
 /** Whatever Express or its middleware throw, in the same form as everything else. */

@@ -118,7 +118,17 @@ function writeAnswer(response: Response, answer: RouteAnswer): void {
   response.set('Cache-Control', 'no-store');
   if (answer.replayed) response.set('Idempotent-Replayed', 'true');
   response.status(answer.status);
-  if (answer.text !== undefined) response.type('text/csv').send(answer.text);
-  else if (answer.body === undefined) response.end();
-  else response.json(answer.body);
+  if (answer.text !== undefined) {
+    response.type('text/csv').send(answer.text);
+    return;
+  }
+  if (answer.body === undefined) {
+    response.end();
+    return;
+  }
+  // What response.json() does, less the negotiation of what this API does not have: charsets, ETags, freshness.
+  const text = JSON.stringify(answer.body);
+  response.setHeader('Content-Type', 'application/json; charset=utf-8');
+  response.setHeader('Content-Length', Buffer.byteLength(text));
+  response.end(text);
 }

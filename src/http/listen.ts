@@ -1,13 +1,15 @@
 /** Listens, cuts off what is slow or stuck, and stops without losing a request that is under way. */
 import { once } from 'node:events';
-import { createServer, type RequestListener, type Server, STATUS_CODES } from 'node:http';
+import { createServer, type Server, STATUS_CODES } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import type { Express } from 'express';
 import type { Context } from '../context.ts';
 import { TollgateError } from '../errors.ts';
 import { createApp, createOpsApp } from './app.ts';
 import { requestIdOf } from './logging.ts';
 import { problemOf } from './problem.ts';
+import { prototypesOf } from './prototypes.ts';
 import type { Lifecycle } from './route.ts';
 
 /** Node's own are 60 s, 300 s and 30 s: long enough for a few slow clients to hold every connection. */
@@ -73,9 +75,10 @@ function hostInUrl(host: string): string {
   return host.includes(':') ? `[${host}]` : host;
 }
 
-function server(context: Context, lifecycle: Lifecycle, app: RequestListener): Server {
+function server(context: Context, lifecycle: Lifecycle, app: Express): Server {
   const made = createServer(
     {
+      ...prototypesOf(app),
       headersTimeout: HEADERS_MS_MAX,
       requestTimeout: REQUEST_MS_MAX,
       connectionsCheckingInterval: CHECK_CONNECTIONS_MS,

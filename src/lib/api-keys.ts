@@ -2,7 +2,7 @@
  * API keys of the app's backend: `tg_test_<public id>_<secret>`. Shown once; of the secret only a SHA-256 is kept (it
  * has 256 random bits, so a slow hash would add nothing).
  */
-import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
+import { hash, randomBytes, timingSafeEqual } from 'node:crypto';
 import type { Context } from '../context.ts';
 import { notFound } from '../errors.ts';
 import {
@@ -42,7 +42,7 @@ function keyMode({ config }: Context): 'test' | 'live' {
 }
 
 function hashOf(secret: string): Buffer {
-  return createHash('sha256').update(secret).digest();
+  return hash('sha256', secret, 'buffer');
 }
 
 function keyView(row: ApiKeyRow): ApiKeyView {

@@ -1,5 +1,5 @@
 /** How a change is asked for, and how a repeated request gets the first answer again. */
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import type { Context } from '../context.ts';
 import { TollgateError } from '../errors.ts';
 import type { AccountOptions } from '../store/account.ts';
@@ -29,7 +29,7 @@ export interface Answer<Body = Record<string, unknown>> {
 
 /** SHA-256 of the canonical form, first 16 bytes: enough to tell requests apart, small in a ledger row. */
 export function requestHash(...parts: unknown[]): Buffer {
-  return createHash('sha256').update(canonical(parts)).digest().subarray(0, 16);
+  return hash('sha256', canonical(parts), 'buffer').subarray(0, 16);
 }
 
 /** JSON with sorted keys, so that the order in which a client writes its fields does not matter. */
