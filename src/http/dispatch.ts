@@ -5,14 +5,16 @@ import { TollgateError } from '../errors.ts';
 import { runAs } from '../lib/current.ts';
 import type { Authenticator } from './auth.ts';
 import { actorOf, changeRequest } from './idempotency.ts';
-import { writeError } from './problem.ts';
+import { loggedProblem, writeError } from './problem.ts';
 import type { Lifecycle, Method, Principal, Route, RouteAnswer, RouteInput } from './route.ts';
 import { hasBody, refuseOtherMediaType, validated, validatedBody } from './validation.ts';
 
 const JSON_BODY_MAX = '100kb';
+const LARGE_JSON_BODY_MAX = '1mb';
 const RAW_BODY_MAX = '2mb';
 
 const readJson = promised(express.json({ limit: JSON_BODY_MAX, strict: false, type: () => true }));
+const readLargeJson = promised(express.json({ limit: LARGE_JSON_BODY_MAX, strict: false, type: () => true }));
 const readRaw = promised(express.raw({ limit: RAW_BODY_MAX, type: () => true }));
 
 function promised(handler: RequestHandler) {
@@ -92,7 +94,7 @@ async function readBody(route: Route, request: Request, response: Response): Pro
   if (route.method !== 'post' || !hasBody(request)) return;
   if (route.rawBody) return readRaw(request, response);
   refuseOtherMediaType(request);
-  await readJson(request, response);
+  await (route.largeBody ? readLargeJson : readJson)(request, response);
 }
 
 function inputOf(service: Service, route: Route, request: Request, principal: Principal): RouteInput {
@@ -106,6 +108,7 @@ function inputOf(service: Service, route: Route, request: Request, principal: Pr
     requestId: String(request.id),
     actor: actorOf(principal),
     lifecycle: service.lifecycle,
+    problemOf: (error) => loggedProblem(service.context, request, error),
     rawBody: Buffer.isBuffer(bytes) ? bytes : Buffer.alloc(0),
     header: (name) => request.get(name),
   };

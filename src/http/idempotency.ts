@@ -4,10 +4,10 @@ import { invalidField } from '../errors.ts';
 import { type ChangeRequest, requestHash } from '../lib/requests.ts';
 import { newId } from '../store/ids.ts';
 import type { Principal, Route } from './route.ts';
+import { IDEMPOTENCY_KEY, IDEMPOTENCY_KEY_RULE } from './schemas/inputs.ts';
 
 export const IDEMPOTENCY_KEY_HEADER = 'idempotency-key';
 const FIELD = `header.${IDEMPOTENCY_KEY_HEADER}`;
-const KEY_LENGTH_MAX = 255;
 
 /**
  * The key as the caller means it: the draft has it quoted (RFC 8941, 3.3.3), most clients send it bare; both are one.
@@ -16,9 +16,7 @@ const KEY_LENGTH_MAX = 255;
 export function parseIdempotencyKey(header: string): string {
   const key = header.startsWith('"') ? unquoted(header) : header;
   if (key === undefined) throw invalidField(FIELD, 'is not a quoted string as RFC 8941 has it');
-  if (key.length === 0 || key.length > KEY_LENGTH_MAX || !/^[\x20-\x7e]+$/.test(key)) {
-    throw invalidField(FIELD, `must be 1 to ${KEY_LENGTH_MAX} printable ASCII characters`);
-  }
+  if (!IDEMPOTENCY_KEY.test(key)) throw invalidField(FIELD, IDEMPOTENCY_KEY_RULE);
   return key;
 }
 

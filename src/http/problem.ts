@@ -2,6 +2,7 @@
 import type { Request, Response } from 'express';
 import type { Context } from '../context.ts';
 import { ERROR_CODES, type ErrorCode, type FieldError, type TollgateError } from '../errors.ts';
+import { requestView } from './logging.ts';
 import { translateError } from './translate.ts';
 
 /** Members of every error body; `insufficient_credits` and others add their own. */
@@ -52,27 +53,34 @@ export function problemOf(
   return problem;
 }
 
+/** The problem of an error; where the fault is ours, the log hears of it. */
+export function loggedProblem(context: Context, request: Request, thrown: unknown): Problem {
+  const error = translateError(thrown);
+  if (error.status >= 500) {
+    const level = error.code === 'internal_error' ? 'error' : 'warn';
+    const view = { req: requestView(request), err: error.cause ?? error, code: error.code };
+    request.log[level](view, 'request failed');
+  }
+  return problemOf(error, {
+    publicUrl: context.config.publicUrl,
+    instance: request.originalUrl.split('?', 1)[0] ?? '/',
+    requestId: String(request.id),
+    isSeedRoute: request.path.startsWith('/api/'),
+  });
+}
+
 /**
  * Answers with what was thrown. Errors of ours are told as they are; anything else is logged and told as little of
  * as possible.
  */
 export function writeError(context: Context, request: Request, response: Response, thrown: unknown): void {
   const error = translateError(thrown);
-  if (error.status >= 500) {
-    const level = error.code === 'internal_error' ? 'error' : 'warn';
-    request.log[level]({ err: error.cause ?? error, code: error.code }, 'request failed');
-  }
+  const problem = loggedProblem(context, request, error);
   if (response.headersSent) {
     // The status is out already: cutting the connection is the only honest end.
     response.destroy();
     return;
   }
-  const problem = problemOf(error, {
-    publicUrl: context.config.publicUrl,
-    instance: request.originalUrl.split('?', 1)[0] ?? '/',
-    requestId: String(request.id),
-    isSeedRoute: request.path.startsWith('/api/'),
-  });
   if (error.retryAfterSeconds !== undefined) response.set('Retry-After', String(error.retryAfterSeconds));
   response
     .status(problem.status)

@@ -6,6 +6,7 @@ import type { z } from 'zod';
 import type { Context } from '../context.ts';
 import type { ChangeRequest } from '../lib/requests.ts';
 import type { ApiKeyScope } from '../store/api-keys.ts';
+import type { Problem } from './problem.ts';
 
 export type Method = 'get' | 'post' | 'delete';
 
@@ -40,6 +41,8 @@ export interface RouteInput<Params = unknown, Query = unknown, Body = unknown> {
   /** `apiKey:<id>`, `user:<id>` or `nobody`, for the audit. */
   actor: string;
   lifecycle: Lifecycle;
+  /** The body of the answer that this error would get by itself; logged as that answer would be. */
+  problemOf(error: unknown): Problem;
   /** Only where `rawBody` is set: the bytes as they came, and a request header. */
   rawBody: Buffer;
   header(name: string): string | undefined;
@@ -74,6 +77,8 @@ interface RouteFacts {
   idempotency: Idempotency;
   /** Served on the operator's own port where there is one. */
   isOperational?: true;
+  /** Takes JSON of up to 1 MB rather than 100 kB. */
+  largeBody?: true;
   /** The body is not JSON: its bytes are handed on, up to 2 MB. */
   rawBody?: true;
   /** Answers by status. Errors that any route may give are added by the document. */

@@ -142,10 +142,18 @@ export function consumeAlone(
   });
 }
 
+/** The scope of an item of a batch: a key there is another than the same one in a request by itself. */
+export const BATCH_ITEM_SCOPE = 'item';
+
+function entryKeyPrefix(scope: string): string {
+  if (scope === BATCH_ITEM_SCOPE) return 'consume-item:';
+  return scope.startsWith('lib:') ? 'consume:lib:' : 'consume:';
+}
+
 export function consumingOf(context: Context, input: ConsumeInput, request: ChangeRequest): Consuming {
   return {
     tokens: tokensOf(context, input),
-    key: `consume:${request.scope.startsWith('lib:') ? 'lib:' : ''}${request.key}`,
+    key: `${entryKeyPrefix(request.scope)}${request.key}`,
     feature: input.feature ?? null,
     metadata: input.metadata ?? null,
     request,

@@ -31,6 +31,7 @@ const ALL = ['consume', 'read', 'billing', 'admin', 'backend'];
 /** Who gets past authentication and scopes. A route that is not named here has no policy, and fails. */
 const POLICY: Record<string, string[]> = {
   'POST /v1/credits/consume': ['consume', 'admin', 'backend'],
+  'POST /v1/credits/consume/batch': ['consume', 'admin', 'backend'],
   'POST /v1/credits/check': ['consume', 'read', 'admin', 'backend'],
   'POST /v1/credits/refund': ['consume', 'admin', 'backend'],
   'POST /v1/credits/holds': ['consume', 'admin', 'backend'],

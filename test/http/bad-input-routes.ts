@@ -1,6 +1,28 @@
 // Bad input to one route after the other.
 import { bad, badQuery, cases, GRANTS, HOLDS, LEDGER, victim } from './bad-input-table.ts';
 
+// many consumes in one request
+const item = { ...victim, key: 'k' };
+bad(
+  'POST /v1/credits/consume/batch',
+  'items',
+  ['missing', {}],
+  ['empty', { items: [] }],
+  ['no list', { items: item }],
+  ['of 1001', { items: Array.from({ length: 1_001 }, (_, n) => ({ ...item, key: `${n}` })) }],
+  ['without a user', { items: [{ key: 'k' }] }],
+);
+bad(
+  'POST /v1/credits/consume/batch',
+  'items.1.key',
+  ['missing', { items: [item, victim] }],
+  ['empty', { items: [item, { ...victim, key: '' }] }],
+  ['of 256 characters', { items: [item, { ...victim, key: 'k'.repeat(256) }] }],
+  ['with a line break', { items: [item, { ...victim, key: 'a\nb' }] }],
+);
+bad('POST /v1/credits/consume/batch', 'items.1.tokens', ['0', { items: [item, { ...item, tokens: 0 }] }]);
+bad('POST /v1/credits/consume/batch', 'items.0.amount', ['unknown', { items: [{ ...item, amount: 1 }] }]);
+
 // holds, refunds, grants, plans
 bad(
   HOLDS,

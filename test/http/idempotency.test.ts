@@ -86,3 +86,70 @@ describe('Idempotency-Key', () => {
     expect((await get(`/v1/users/${userId}/usage`)).body.credits).toBe(4);
   });
 });
+
+describe('POST /v1/credits/consume/batch', () => {
+  const batch = (items: Record<string, unknown>[]) =>
+    call('POST', '/v1/credits/consume/batch', { as: keys.consume, key: '', body: { items } });
+
+  it('decides each item by itself, in order, and says what it would have got by itself', async () => {
+    const [rich, poor] = [await service.user(), await service.user()];
+    const { status, body } = await batch([
+      { userId: rich, key: 'a', credits: 2 },
+      { userId: poor, key: 'a', credits: 6 },
+      { userId: 'nobody-at-all', key: 'a' },
+      { userId: rich, key: 'b', tokens: 500, metadata: { page: 1 } },
+      { userId: rich, key: 'c', feature: 'no-such-feature' },
+      { userId: poor, key: 'b' },
+    ]);
+    expect(status).toBe(200);
+    expect(body.results.map((result: { status: number }) => result.status)).toEqual([
+      200, 402, 404, 200, 400, 200,
+    ]);
+    expect(body.results[0]).toMatchObject({
+      success: true,
+      tokensUsed: 4_000,
+      availableTokens: 6_000,
+      replayed: false,
+    });
+    expect(body.results[1]).toMatchObject({ code: 'insufficient_credits', requiredTokens: 12_000 });
+    expect(body.results[3]).toMatchObject({ availableTokens: 5_500 });
+    expect((await get(`/v1/users/${rich}/usage`)).body.totalTokensUsed).toBe(4_500);
+    expect((await get(`/v1/users/${poor}/usage`)).body.totalTokensUsed).toBe(2_000);
+  });
+
+  it('a repeated item gets its first answer and has no second effect, in the same batch and in a later one', async () => {
+    const userId = await service.user();
+    const item = { userId, key: 'again', credits: 1 };
+    const first = (await batch([item, item, { ...item, credits: 2 }])).body.results;
+    const later = (await batch([{ userId, key: 'again', credits: 1 }])).body.results;
+    const { replayed: _, ...answer } = first[0];
+    expect(first.map((result: { status: number }) => result.status)).toEqual([200, 200, 422]);
+    expect([first[1], later[0]]).toEqual([
+      { ...answer, replayed: true },
+      { ...answer, replayed: true },
+    ]);
+    expect((await get(`/v1/users/${userId}/usage`)).body.credits).toBe(4);
+  });
+
+  it('the key of an item is another than the same key in a request by itself', async () => {
+    const userId = await service.user();
+    await consume(userId, { credits: 1 }, 'both');
+    expect((await batch([{ userId, key: 'both', credits: 1 }])).body.results[0]).toMatchObject({
+      status: 200,
+      replayed: false,
+    });
+    expect((await get(`/v1/users/${userId}/usage`)).body.credits).toBe(3);
+  });
+
+  it('takes 1,000 items of the longest ids', async () => {
+    const userId = await service.user(`long-${'x'.repeat(200)}`);
+    const items = Array.from({ length: 1_000 }, (_, n) => ({
+      userId,
+      key: `${n}`.padStart(255, 'k'),
+      tokens: 1,
+    }));
+    const { body } = await batch(items);
+    expect(new Set(body.results.map((result: { entryId: string }) => result.entryId)).size).toBe(1_000);
+    expect((await get(`/v1/users/${userId}/usage`)).body.availableTokens).toBe(9_000);
+  });
+});

@@ -1,15 +1,44 @@
 /** Taking credits and giving them back. */
 import { z } from 'zod';
-import { check, consume, refund } from '../../lib/credits.ts';
-import { type Route, route } from '../route.ts';
+import type { Context } from '../../context.ts';
+import { BATCH_ITEM_SCOPE, check, consume, refund } from '../../lib/credits.ts';
+import { requestHash } from '../../lib/requests.ts';
+import { type Route, type RouteAnswer, type RouteInput, route } from '../route.ts';
 import * as answer from '../schemas/answers.ts';
-import { cost, id, metadata, oneOf, reason, tokens, userId } from '../schemas/inputs.ts';
+import { cost, id, itemKey, metadata, oneOf, reason, tokens, userId } from '../schemas/inputs.ts';
 
 const TAG = 'Credits';
 const auth = { kind: 'apiKey', scopes: ['consume'] } as const;
 const DENIED = answer.answers('The balance is too small; nothing was taken.', answer.insufficientCredits);
 
 const onlyOneCost = oneOf(['credits', 'tokens', 'feature'], { needed: false });
+
+const ITEMS_MAX = 1_000;
+const consumeItem = z
+  .strictObject({ userId, key: itemKey, ...cost, metadata: metadata.optional() })
+  .superRefine(onlyOneCost);
+
+async function consumeItems(
+  context: Context,
+  {
+    body,
+    requestId,
+    actor,
+    problemOf,
+  }: RouteInput<unknown, unknown, { items: z.output<typeof consumeItem>[] }>,
+): Promise<RouteAnswer> {
+  const outcomes = await Promise.allSettled(
+    body.items.map(({ key, ...input }) =>
+      consume(context, input, { key, scope: BATCH_ITEM_SCOPE, hash: requestHash(input), requestId, actor }),
+    ),
+  );
+  const results = outcomes.map((outcome) =>
+    outcome.status === 'fulfilled'
+      ? { status: 200, ...outcome.value.body, replayed: outcome.value.replayed }
+      : problemOf(outcome.reason),
+  );
+  return { status: 200, body: { results } };
+}
 
 export const creditRoutes: Route[] = [
   route({
@@ -23,6 +52,25 @@ export const creditRoutes: Route[] = [
     body: z.strictObject({ userId, ...cost, metadata: metadata.optional() }).superRefine(onlyOneCost),
     responses: { 200: answer.answers('Taken.', answer.consumed), 402: DENIED },
     handler: (context, { body, change }) => consume(context, body, change),
+  }),
+  route({
+    method: 'post',
+    path: '/v1/credits/consume/batch',
+    summary: 'Many consumes in one request',
+    description:
+      'Each item is decided by itself and has a key of its own, so the whole may be repeated. Refusals are among the results.',
+    tag: TAG,
+    auth,
+    idempotency: 'none',
+    largeBody: true,
+    body: z.strictObject({
+      items: z
+        .array(consumeItem)
+        .min(1, 'must have an item')
+        .max(ITEMS_MAX, `must have at most ${ITEMS_MAX} items`),
+    }),
+    responses: { 200: answer.answers('Decided.', answer.consumedBatch) },
+    handler: consumeItems,
   }),
   route({
     method: 'post',

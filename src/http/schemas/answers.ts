@@ -237,6 +237,22 @@ const consumedFields = {
 };
 
 export const consumed = z.strictObject(consumedFields).meta({ id: 'Consumption' });
+export const consumedBatch = z
+  .strictObject({
+    results: z
+      .array(
+        z.union([
+          z.strictObject({
+            status: z.literal(200),
+            ...consumedFields,
+            replayed: z.boolean().meta({ description: 'The first answer to this key again.' }),
+          }),
+          problem,
+        ]),
+      )
+      .meta({ description: 'One per item, in order: what the item would have got by itself.' }),
+  })
+  .meta({ id: 'ConsumptionBatch' });
 export const captured = z.strictObject({ ...consumedFields, holdId: z.string() }).meta({ id: 'Capture' });
 
 export const refunded = z

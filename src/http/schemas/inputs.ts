@@ -16,6 +16,12 @@ export const userId = z
   .regex(USER_ID, 'must be 1 to 255 visible ASCII characters')
   .meta({ id: 'UserId', description: "The app's own opaque id of the user.", example: 'user_42' });
 
+export const IDEMPOTENCY_KEY = /^[\x20-\x7e]{1,255}$/;
+export const IDEMPOTENCY_KEY_RULE = 'must be 1 to 255 printable ASCII characters';
+
+/** What the Idempotency-Key header is to a request by itself. */
+export const itemKey = z.string().regex(IDEMPOTENCY_KEY, IDEMPOTENCY_KEY_RULE);
+
 /** An id of ours. One that is none of ours is simply not found. */
 export const id = z
   .string()
