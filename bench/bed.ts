@@ -145,7 +145,7 @@ export class Bed {
       connections,
       users,
       seconds,
-      warmupSeconds: seconds,
+      warmupSeconds: seconds / 10,
       tokens: TOKENS_PER_CONSUME,
       items: 1,
       retryShare: 0.01,

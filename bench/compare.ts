@@ -15,6 +15,7 @@ export interface Comparison {
   /** CPU of the server's process per answer: next to no noise, whatever else the machine does. */
   cpuMicrosecondsA: number;
   cpuMicrosecondsB: number;
+  /** All of them, the warm-up first: the oracle wants every unit. */
   loadsOfA: LoadResult[];
   loadsOfB: LoadResult[];
 }
@@ -27,8 +28,10 @@ export async function compare(
   b: Side,
   measure: (result: LoadResult) => number = perSecond,
 ): Promise<Comparison> {
-  const loadsOfA: LoadResult[] = [];
-  const loadsOfB: LoadResult[] = [];
+  // What is compiled, cached and connected in the first seconds is no part of any round.
+  const warmUp = { seconds: bed.scale.seconds, warmupSeconds: 0 };
+  const loadsOfA = [await bed.load(a.server, { ...a.job, ...warmUp })];
+  const loadsOfB = [await bed.load(b.server, { ...b.job, ...warmUp })];
   const cpuOfA: number[] = [];
   const cpuOfB: number[] = [];
   const turn = async ({ server, job }: Side, loads: LoadResult[], cpu: number[]): Promise<void> => {
@@ -42,14 +45,12 @@ export async function compare(
     await turn(a, loadsOfA, cpuOfA);
     await turn(b, loadsOfB, cpuOfB);
   }
-  const ratios = loadsOfA.map((load, round) => {
-    const other = loadsOfB[round];
-    return other ? measure(load) / measure(other) : Number.NaN;
-  });
+  const [, ...measuredA] = loadsOfA.map(measure);
+  const [, ...measuredB] = loadsOfB.map(measure);
   return {
-    ratio: median(ratios),
-    a: median(loadsOfA.map(measure)),
-    b: median(loadsOfB.map(measure)),
+    ratio: median(measuredA.map((value, round) => value / (measuredB[round] ?? Number.NaN))),
+    a: median(measuredA),
+    b: median(measuredB),
     cpuMicrosecondsA: median(cpuOfA),
     cpuMicrosecondsB: median(cpuOfB),
     loadsOfA,

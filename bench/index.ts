@@ -3,9 +3,11 @@
 import { Command, InvalidArgumentError } from 'commander';
 import { Bed, type Scale } from './bed.ts';
 import type { Row } from './benchmark.ts';
+import { durability } from './benchmarks/durability.ts';
+import { shapes } from './benchmarks/shapes.ts';
 import { throughput } from './benchmarks/throughput.ts';
 
-const benchmarks = [...throughput];
+const benchmarks = [...throughput, ...durability, ...shapes];
 
 function count(text: string): number {
   const value = Number(text);

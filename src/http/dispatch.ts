@@ -79,14 +79,19 @@ function handle(service: Service, route: Route): RequestHandler {
       const principal = await service.authenticator.authenticate(route.auth, request, response);
       await readBody(route, request, response);
       const input = inputOf(service, route, request, principal);
-      const run = () => route.handler(service.context, input);
-      // The seed's functions find the user of the request there.
-      const answer = await (principal.kind === 'user' ? runAs(service.context, principal.id, run) : run());
+      const answer = await run(service.context, route, input);
       writeAnswer(response, answer);
     } catch (error) {
       writeError(service.context, request, response, error);
     }
   };
+}
+
+/** The seed's functions find the user of the request by `runAs`. */
+function run(context: Context, route: Route, input: RouteInput): Promise<RouteAnswer> | RouteAnswer {
+  const { principal } = input;
+  if (principal.kind !== 'user') return route.handler(context, input);
+  return runAs(context, principal.id, () => route.handler(context, input));
 }
 
 /** Only after authentication, so that strangers make nobody parse what they send. */

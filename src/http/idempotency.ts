@@ -49,7 +49,12 @@ export function changeRequest(route: Route, request: Request, principal: Princip
     key: keyOf(route, request),
     scope: `${principal.kind}:${place}`,
     hash: requestHash(place, request.params, request.body ?? {}),
-    requestId: String(request.id),
+    requestId: ownRequestId(request),
     actor: actorOf(principal),
   };
+}
+
+/** The caller's own, which it may look for; one that we made leads to the log alone. */
+export function ownRequestId(request: Request): string | null {
+  return request.headers['x-request-id'] === request.id ? String(request.id) : null;
 }

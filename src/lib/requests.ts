@@ -15,6 +15,7 @@ export interface ChangeRequest {
   scope: string;
   /** Fingerprint of what was asked; the same key with another one is refused. */
   hash: Buffer;
+  /** The caller's own id of the request, for the entry; null where it gave none. */
   requestId: string | null;
   /** Who asked, for the audit. */
   actor: string;
@@ -34,11 +35,15 @@ export function requestHash(...parts: unknown[]): Buffer {
 
 /** JSON with sorted keys, so that the order in which a client writes its fields does not matter. */
 function canonical(value: unknown): string {
-  return JSON.stringify(value, (_key, item: unknown) =>
-    item !== null && typeof item === 'object' && !Array.isArray(item)
-      ? Object.fromEntries(Object.entries(item).sort(([a], [b]) => (a < b ? -1 : 1)))
-      : item,
-  );
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value) ?? 'null';
+  if (Array.isArray(value)) return `[${value.map(canonical).join()}]`;
+  if ('toJSON' in value && typeof value.toJSON === 'function') return canonical(value.toJSON());
+  let fields = '';
+  for (const key of Object.keys(value).sort()) {
+    const field = (value as Record<string, unknown>)[key];
+    if (field !== undefined) fields += `${fields && ','}${JSON.stringify(key)}:${canonical(field)}`;
+  }
+  return `{${fields}}`;
 }
 
 /** The request of a library call: one effect per `key`, or one per call where there is none. */

@@ -22,11 +22,13 @@ async function consumeItems(
   context: Context,
   {
     body,
-    requestId,
+    requestId: given,
+    header,
     actor,
     problemOf,
   }: RouteInput<unknown, unknown, { items: z.output<typeof consumeItem>[] }>,
 ): Promise<RouteAnswer> {
+  const requestId = header('x-request-id') === given ? given : null;
   const outcomes = await Promise.allSettled(
     body.items.map(({ key, ...input }) =>
       consume(context, input, { key, scope: BATCH_ITEM_SCOPE, hash: requestHash(input), requestId, actor }),
