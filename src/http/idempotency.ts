@@ -49,12 +49,7 @@ export function changeRequest(route: Route, request: Request, principal: Princip
     key: keyOf(route, request),
     scope: `${principal.kind}:${place}`,
     hash: requestHash(place, request.params, request.body ?? {}),
-    requestId: ownRequestId(request),
+    requestId: String(request.id),
     actor: actorOf(principal),
   };
-}
-
-/** The caller's own, which it may look for; one that we made leads to the log alone. */
-export function ownRequestId(request: Request): string | null {
-  return request.headers['x-request-id'] === request.id ? String(request.id) : null;
 }

@@ -1,13 +1,22 @@
 /** One log line per request, without anything that would let a reader act for somebody else. */
-import { randomUUID } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import type { Request, RequestHandler } from 'express';
 import type { Logger } from 'pino';
 
 const REQUEST_ID = /^[A-Za-z0-9._-]{1,128}$/;
 
+/** Ids of ours stand in every entry of the ledger, so they are short: one part for the process, one for the request. */
+const PROCESS_ID = randomBytes(6).toString('base64url').replaceAll('_', '.');
+let requests = 0;
+
+function newRequestId(): string {
+  requests++;
+  return `${PROCESS_ID}-${requests.toString(36)}`;
+}
+
 /** The caller's own id where it sent a sane one, so that its log and ours can be read together. */
 export function requestIdOf(header: string | string[] | undefined): string {
-  return typeof header === 'string' && REQUEST_ID.test(header) ? header : randomUUID();
+  return typeof header === 'string' && REQUEST_ID.test(header) ? header : newRequestId();
 }
 
 /**

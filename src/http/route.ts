@@ -43,7 +43,7 @@ export interface RouteInput<Params = unknown, Query = unknown, Body = unknown> {
   lifecycle: Lifecycle;
   /** The body of the answer that this error would get by itself; logged as that answer would be. */
   problemOf(error: unknown): Problem;
-  /** Only where `rawBody` is set: the bytes as they came. */
+  /** Only where `rawBody` is set: the bytes as they came, and a request header. */
   rawBody: Buffer;
   header(name: string): string | undefined;
 }

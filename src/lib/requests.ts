@@ -15,7 +15,6 @@ export interface ChangeRequest {
   scope: string;
   /** Fingerprint of what was asked; the same key with another one is refused. */
   hash: Buffer;
-  /** The caller's own id of the request, for the entry; null where it gave none. */
   requestId: string | null;
   /** Who asked, for the audit. */
   actor: string;

@@ -160,7 +160,7 @@ describe('headers', () => {
     'makes its own where the id is %o',
     async (id) => {
       const { headers, body } = await call('GET', '/nothing', { headers: { 'x-request-id': id } });
-      expect(headers.get('x-request-id')).toMatch(/^[0-9a-f-]{36}$/);
+      expect(headers.get('x-request-id')).toMatch(/^[A-Za-z0-9.-]{8}-[0-9a-z]+$/);
       expect(body.requestId).toBe(headers.get('x-request-id'));
     },
   );

@@ -49,7 +49,6 @@ describe('unknown users and things', () => {
     ['POST', '/v1/admin/stripe-events/evt_none/replay', {}],
     ['DELETE', '/v1/admin/api-keys/key_none'],
     ['GET', '/v1/users/user-1/usage/more'],
-    ['POST', '/v1/credits/consume/batch', { items: [] }],
     ['GET', '/v1/finance/reconciliations/nonsense'],
     ['GET', '/v1/finance/nothing'],
     ['GET', '/metrics'],

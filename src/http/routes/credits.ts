@@ -22,13 +22,11 @@ async function consumeItems(
   context: Context,
   {
     body,
-    requestId: given,
-    header,
+    requestId,
     actor,
     problemOf,
   }: RouteInput<unknown, unknown, { items: z.output<typeof consumeItem>[] }>,
 ): Promise<RouteAnswer> {
-  const requestId = header('x-request-id') === given ? given : null;
   const outcomes = await Promise.allSettled(
     body.items.map(({ key, ...input }) =>
       consume(context, input, { key, scope: BATCH_ITEM_SCOPE, hash: requestHash(input), requestId, actor }),
