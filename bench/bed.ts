@@ -22,6 +22,10 @@ export interface Scale {
   connections: number;
   seconds: number;
   rounds: number;
+  /** Of the large ledger. */
+  entries: number;
+  /** After which the memory is measured. */
+  consumes: number;
   /** Where CPU profiles of the servers go. */
   profile?: string | undefined;
 }
@@ -86,6 +90,7 @@ export class Bed {
       users: this.scale.users,
       grantsPerUser: 1,
       tokensPerGrant: TOKENS_PER_GRANT,
+      earlierConsumes: 0,
       periodEnd: inOneMonth(),
       ...wanted,
     };
@@ -100,9 +105,9 @@ export class Bed {
   }
 
   async #template(population: Population): Promise<string> {
-    const { users, grantsPerUser, tokensPerGrant } = population;
+    const { users, grantsPerUser, tokensPerGrant, earlierConsumes } = population;
     const isDue = population.periodEnd.getTime() < Date.now();
-    const key = [users, grantsPerUser, tokensPerGrant, isDue].join(' ');
+    const key = [users, grantsPerUser, tokensPerGrant, earlierConsumes, isDue].join(' ');
     const known = this.#templates.get(key);
     if (known) return known;
     const name = `template_${this.#templates.size + 1}`;
@@ -123,13 +128,18 @@ export class Bed {
     await client.end();
   }
 
-  async server(kind: ServerKind, database: Database, more: Record<string, string> = {}): Promise<Server> {
+  async server(kind: ServerKind, database: Database, redisUrl?: string): Promise<Server> {
     const log = openSync(join(this.#folder, 'server.log'), 'a');
     const { profile } = this.scale;
     const profiling = profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${join(profile, kind)}`];
     const child = start('server.ts', ['ignore', log, 'inherit', 'ipc'], ['--expose-gc', ...profiling]);
     closeSync(log);
-    const job: ServerJob = { kind, apiKey: database.apiKey, environment: environmentOf(database.url, more) };
+    const job: ServerJob = {
+      kind,
+      apiKey: database.apiKey,
+      environment: environmentOf(database.url),
+      redisUrl,
+    };
     const { port } = await ask<{ port: number }>(child, job);
     const stop = () => ended(child);
     this.#undo.push(stop);
@@ -173,7 +183,7 @@ export class Bed {
   }
 }
 
-function environmentOf(databaseUrl: string, more: Record<string, string>): Record<string, string> {
+function environmentOf(databaseUrl: string): Record<string, string> {
   return {
     DATABASE_URL: databaseUrl,
     STRIPE_SECRET_KEY: 'sk_test_bench',
@@ -182,12 +192,11 @@ function environmentOf(databaseUrl: string, more: Record<string, string>): Recor
     AUTH_JWT_SECRET: 'the-benchmarks-have-a-secret-of-32-chars',
     PORT: '0',
     RATE_LIMIT_KEY_PER_SECOND: '10000000',
-    ...more,
   };
 }
 
 async function newApiKey(url: string): Promise<string> {
-  const config = configOf(readEnvironment(environmentOf(url, { LOG_LEVEL: 'warn' })));
+  const config = configOf(readEnvironment(environmentOf(url)));
   const context = await openContext({ config, catalogue: DEFAULT_CATALOGUE });
   const { key } = await createApiKey(context, { name: 'bench', scopes: ['consume', 'read'] });
   await context.close();

@@ -7,6 +7,8 @@ export interface Population {
   users: number;
   grantsPerUser: number;
   tokensPerGrant: number;
+  /** Consumes of one token each that every user has behind it. */
+  earlierConsumes: number;
   /** When the users' period ends; in the past = a reset is due. */
   periodEnd: Date;
 }
@@ -62,5 +64,27 @@ export async function fill(client: pg.Client, population: Population): Promise<v
     await client.query(INSERT_ENTRIES, columns);
     await client.query('commit');
   }
+  if (population.earlierConsumes > 0) await addHistory(client, population.earlierConsumes);
   await client.query('vacuum analyze');
+}
+
+/** In the order of time, as they would have come: one entry of each user, then the next of each. */
+async function addHistory(client: pg.Client, consumes: number): Promise<void> {
+  await client.query('begin');
+  // What they refer to is there; ten million checks would only prove it again.
+  await client.query('set local session_replication_role = replica');
+  await client.query(
+    `insert into ledger_entries (bucket, user_id, seq, type, tokens, balance_after, available_after, total_used_after,
+       grant_id, key, request_hash, created_at)
+     select u.bucket, u.id, u.last_seq + n, 'consumed', -1, u.available_tokens - n, u.available_tokens - n, n,
+       u.head_grant_id, 'consume:' || gen_random_uuid(), '\\x00112233445566778899aabbccddeeff', u.created_at
+     from generate_series(1, $1::int) n cross join users u`,
+    [consumes],
+  );
+  await client.query(
+    `update users set available_tokens = available_tokens - $1::int, head_remaining_tokens = head_remaining_tokens - $1,
+       total_tokens_used = $1, monthly_tokens_used = $1, last_seq = last_seq + $1`,
+    [consumes],
+  );
+  await client.query('commit');
 }

@@ -21,8 +21,9 @@ export async function judge(
     });
   }
   const { rows } = await client.query<{ id: string; used: string; entries: string }>(
-    `select id, total_tokens_used as used, coalesce(entries, 0) as entries from users left join
-       (select user_id, count(*) as entries from ledger_entries where type = 'consumed' group by user_id) e on e.user_id = id`,
+    `select id, coalesce(used, 0) as used, coalesce(entries, 0) as entries from users left join
+       (select user_id, count(*) as entries, -sum(tokens) as used from ledger_entries
+        where type = 'consumed' and request_id is not null group by user_id) e on e.user_id = id`,
   );
   for (const { id, used, entries } of rows) {
     const expected = taken.get(id) ?? 0;

@@ -1,5 +1,11 @@
 // A balance and its idempotency keys in Redis, decided by a script: what peers do who answer from a counter. Without
 // ledger, grants or periods.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import { TollgateError } from '../src/errors.ts';
 import type { Route } from '../src/http/route.ts';
@@ -32,4 +38,31 @@ export function redisCounter(url: string): Route['handler'] {
     if (left < 0) throw new TollgateError('insufficient_credits', 'Too little.');
     return { status: 200, body: echo(tokens) };
   };
+}
+
+/** Debian's redis-server with every write on disk before its answer; undefined where there is none. */
+export async function startRedis(): Promise<{ url: string; stop(): Promise<void> } | undefined> {
+  const probe = createServer().listen(0, '127.0.0.1');
+  await once(probe, 'listening');
+  const { port } = probe.address() as AddressInfo;
+  probe.close();
+  const folder = mkdtempSync(join(tmpdir(), 'tollgate-bench-redis-'));
+  const settings = ['--appendonly', 'yes', '--appendfsync', 'always', '--save', '', '--bind', '127.0.0.1'];
+  const child = spawn('redis-server', ['--port', String(port), '--dir', folder, ...settings], {
+    stdio: 'ignore',
+  });
+  const stop = async (): Promise<void> => {
+    child.kill();
+    if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
+    rmSync(folder, { recursive: true, force: true });
+  };
+  const isThere = await new Promise((resolve) => {
+    child.once('error', () => resolve(false));
+    child.once('spawn', () => resolve(true));
+  });
+  if (!isThere) {
+    rmSync(folder, { recursive: true, force: true });
+    return undefined;
+  }
+  return { url: `redis://127.0.0.1:${port}`, stop };
 }

@@ -3,7 +3,7 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { configOf, readCatalogue, readEnvironment } from '../src/config.ts';
-import { type Context, openContext } from '../src/context.ts';
+import { openContext } from '../src/context.ts';
 import { serve } from '../src/http/listen.ts';
 import type { Route } from '../src/http/route.ts';
 import { routes } from '../src/http/routes/index.ts';
@@ -30,6 +30,8 @@ export interface ServerJob {
   kind: ServerKind;
   apiKey: string;
   environment: Record<string, string>;
+  /** Of the counter; the service itself has its queue in PostgreSQL. */
+  redisUrl?: string | undefined;
 }
 
 /** What a server has used so far. */
@@ -44,18 +46,18 @@ function consumeRoute(): Route {
   return found;
 }
 
-const work: Partial<Record<ServerKind, (context: Context) => Route['handler']>> = {
+const work: Partial<Record<ServerKind, (redisUrl: string) => Route['handler']>> = {
   echo: () => () => ({ status: 200, body: echo(10) }),
   naive: () => consumeInPrismaTransaction,
-  redis: ({ config }) => redisCounter(config.publicUrl),
+  redis: redisCounter,
 };
 
-async function start({ kind, apiKey, environment }: ServerJob): Promise<number> {
+async function start({ kind, apiKey, environment, redisUrl = '' }: ServerJob): Promise<number> {
   const settings = readEnvironment(environment);
   if (kind === 'node-echo') return nodeEcho();
   if (kind === 'express-echo') return plainExpress(apiKey);
   const context = await openContext({ config: configOf(settings), catalogue: readCatalogue(settings) });
-  const handler = work[kind]?.(context);
+  const handler = work[kind]?.(redisUrl);
   if (handler) consumeRoute().handler = handler;
   const { port } = await serve(context, { port: 0, host: '127.0.0.1' });
   return port;

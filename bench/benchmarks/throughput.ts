@@ -5,6 +5,7 @@ import { compare, cpuNote } from '../compare.ts';
 import type { LoadJob } from '../load.ts';
 import { NAIVE_TABLES } from '../naive.ts';
 import { judge } from '../oracle.ts';
+import { startRedis } from '../redis.ts';
 import type { ServerKind } from '../server.ts';
 
 interface Against {
@@ -61,6 +62,25 @@ const comparisons: Against[] = [
   },
 ];
 
+async function againstRedis(bed: Bed): Promise<Row[]> {
+  const redis = await startRedis();
+  if (!redis) {
+    process.stderr.write('  not run: there is no redis-server on this machine\n');
+    return [];
+  }
+  try {
+    const database = await bed.database();
+    const ours = await bed.server('consume', database);
+    const other = await bed.server('redis', database, redis.url);
+    const result = await compare(bed, { server: ours }, { server: other, job: { retryShare: 0 } });
+    const { ratio, a, b, loadsOfA: loads } = result;
+    const oracle = await judge(database.client, { loads, tokens: TOKENS_PER_CONSUME });
+    return [{ name: 'consume-vs-redis', ratio, a, b, note: cpuNote(result), oracle, goal: 0.7, aim: 1 }];
+  } finally {
+    await redis.stop();
+  }
+}
+
 async function hotUser(bed: Bed): Promise<Row[]> {
   const database = await bed.database();
   const server = await bed.server('consume', database);
@@ -75,5 +95,10 @@ async function hotUser(bed: Bed): Promise<Row[]> {
 
 export const throughput: Benchmark[] = [
   ...comparisons.map((one) => ({ name: one.name, says: one.says, run: (bed: Bed) => against(bed, one) })),
+  {
+    name: 'consume-vs-redis',
+    says: 'durable consume ÷ a Lua counter in Redis with appendfsync always, in the same server',
+    run: againstRedis,
+  },
   { name: 'hot-user', says: 'consumes of one user ÷ consumes of all users', run: hotUser },
 ];
