@@ -1,7 +1,7 @@
 // What a benchmark stands on: a durable PostgreSQL of its own, databases with users in them, servers and load
 // generators in processes of their own.
 import { type ChildProcess, fork, type StdioOptions } from 'node:child_process';
-import { closeSync, mkdtempSync, openSync, rmSync } from 'node:fs';
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
 import { chmod } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -35,6 +35,8 @@ export interface Server {
   apiKey: string;
   usage(): Promise<Usage>;
   stop(): Promise<void>;
+  /** kill -9. */
+  kill(): Promise<void>;
 }
 
 export interface Database {
@@ -55,7 +57,7 @@ export const inOneMonth = (): Date => new Date(Date.now() + PERIOD_MS);
 
 export class Bed {
   readonly #folder: string;
-  readonly #postgres: EmbeddedPostgres;
+  #postgres: EmbeddedPostgres;
   readonly #templates = new Map<string, string>();
   readonly #undo: (() => Promise<void>)[] = [];
   #databases = 0;
@@ -100,6 +102,8 @@ export class Bed {
     const client = new pg.Client({ connectionString: url });
     await client.connect();
     await client.query('vacuum analyze');
+    // Where the server has been killed, its end is no news.
+    client.on('error', () => {});
     this.#undo.push(() => client.end());
     return { url, client, apiKey: await newApiKey(url) };
   }
@@ -143,7 +147,11 @@ export class Bed {
     const { port } = await ask<{ port: number }>(child, job);
     const stop = () => ended(child);
     this.#undo.push(stop);
-    return { port, apiKey: database.apiKey, usage: () => ask(child, 'usage'), stop };
+    const kill = async (): Promise<void> => {
+      child.kill('SIGKILL');
+      await ended(child);
+    };
+    return { port, apiKey: database.apiKey, usage: () => ask(child, 'usage'), stop, kill };
   }
 
   async load({ port, apiKey }: Server, wanted: Partial<LoadJob> = {}): Promise<LoadResult> {
@@ -165,6 +173,13 @@ export class Bed {
     });
     await ended(child);
     return result;
+  }
+
+  /** kill -9 of PostgreSQL, and its start after that. */
+  async killDatabase(): Promise<void> {
+    const pidFile = join(this.#postgres.folder, 'data', 'postmaster.pid');
+    process.kill(Number(readFileSync(pidFile, 'utf8').split('\n', 1)[0]), 'SIGKILL');
+    this.#postgres = await startEmbeddedPostgres({ dataDir: join(this.#folder, 'postgres') });
   }
 
   /** Stops what the benchmark has started; the server and its templates stay for the next. */
@@ -228,6 +243,6 @@ function ended(child: ChildProcess): Promise<void> {
   return new Promise((resolve) => {
     if (child.exitCode !== null || child.signalCode !== null) return resolve();
     child.once('exit', () => resolve());
-    child.disconnect();
+    if (child.connected) child.disconnect();
   });
 }

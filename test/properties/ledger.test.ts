@@ -37,7 +37,9 @@ describe.each(doors)('the ledger, consumes decided %s,', (name, door) => {
         fc.assert(histories, { seed: seed + lane, numRuns: perLane, endOnFailure: false }),
       );
       await Promise.all(lanes);
-      process.stdout.write(`ledger model, consumes ${name}: ${LANES * perLane} histories, ${steps} commands\n`);
+      process.stdout.write(
+        `ledger model, consumes ${name}: ${LANES * perLane} histories, ${steps} commands\n`,
+      );
     },
     20 * 60_000,
   );
