@@ -36,10 +36,12 @@ const REDACTED_PATHS = [
   '*.apiKey',
 ];
 
+const LOG_FLUSH_MS = 200;
+
 export function createLog({ logLevel }: Pick<Config, 'logLevel'>): Logger {
   const options = { level: logLevel, redact: { paths: REDACTED_PATHS, censor: '[redacted]' } };
-  // Lines that come while one is being written go out together; none waits, and none is lost at an exit.
-  return pino(options, pino.destination({ sync: false }));
+  // One write for many lines, at the latest after LOG_FLUSH_MS; an exit writes what is left.
+  return pino(options, pino.destination({ sync: false, minLength: 4_096, periodicFlush: LOG_FLUSH_MS }));
 }
 
 export interface ContextOptions {

@@ -7,25 +7,27 @@ import { judge } from '../oracle.ts';
 interface Counters {
   fsyncs: number;
   walBytes: number;
-  walRecords: number;
-  fullPageImages: number;
 }
 
-/** Sessions publish their counters when they are idle, at the latest after a second (pgstat, PGSTAT_MIN_INTERVAL). */
-const PUBLISHED_MS = 1_500;
+/** A session publishes its counters at the end of a transaction, but not within a second of the last time. */
+const PUBLISHES_AFTER_MS = 1_100;
 
-export async function countersOf({ client }: Database): Promise<Counters> {
-  await new Promise((resolve) => setTimeout(resolve, PUBLISHED_MS));
-  const { rows } = await client.query<Record<string, string>>(
-    `select (select sum(fsyncs) from pg_stat_io where object = 'wal') as fsyncs,
-            pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0') as bytes, wal_records, wal_fpi from pg_stat_wal`,
+/** @param nudge has the service do something, so that it publishes */
+async function countersOf(database: Database, nudge: () => Promise<unknown>): Promise<Counters> {
+  await new Promise((resolve) => setTimeout(resolve, PUBLISHES_AFTER_MS));
+  await nudge();
+  const { rows } = await database.client.query<{ fsyncs: string }>(
+    `select sum(fsyncs) as fsyncs from pg_stat_io where object = 'wal' and backend_type = 'client backend'`,
   );
-  return {
-    fsyncs: Number(rows[0]?.fsyncs),
-    walBytes: Number(rows[0]?.bytes),
-    walRecords: Number(rows[0]?.wal_records),
-    fullPageImages: Number(rows[0]?.wal_fpi),
-  };
+  return { fsyncs: Number(rows[0]?.fsyncs), walBytes: await walPosition(database) };
+}
+
+/** In bytes, from the server's first. */
+export async function walPosition({ client }: Database): Promise<number> {
+  const { rows } = await client.query<{ bytes: string }>(
+    "select pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0') as bytes",
+  );
+  return Number(rows[0]?.bytes);
 }
 
 /** A ledger small enough that every page of it has been written since the last checkpoint. */
@@ -34,19 +36,23 @@ const SMALL_USERS = 1_000;
 async function perConsume(bed: Bed): Promise<Row[]> {
   const database = await bed.database({ users: SMALL_USERS });
   const server = await bed.server('consume', database);
+  // It comes when it comes, and its work is not that of these consumes.
+  for (const table of ['users', 'ledger_entries']) {
+    await database.client.query(`alter table ${table} set (autovacuum_enabled = off)`);
+  }
   const job = { users: SMALL_USERS, retryShare: 0 };
-  const warmUp = await bed.load(server, job);
-  const before = await countersOf(database);
+  const loads = [await bed.load(server, job)];
+  const nudge = async () => loads.push(await bed.load(server, { ...job, connections: 1, seconds: 0.01 }));
+  const before = await countersOf(database, nudge);
   const load = await bed.load(server, job);
-  const after = await countersOf(database);
-  const oracle = await judge(database.client, { loads: [warmUp, load], tokens: TOKENS_PER_CONSUME });
+  const after = await countersOf(database, nudge);
+  const oracle = await judge(database.client, { loads: [...loads, load], tokens: TOKENS_PER_CONSUME });
   const per = (name: keyof Counters): number => (after[name] - before[name]) / load.answers;
   const [fsyncs, walBytes] = [per('fsyncs'), per('walBytes')];
-  const note = `${per('walRecords').toFixed(1)} records, ${per('fullPageImages').toFixed(3)} full-page images`;
-  const row = { b: null, oracle, isCeiling: true, isGate: true } as const;
+  const row = { b: null, oracle, isCeiling: true } as const;
   return [
-    { ...row, name: 'fsyncs-per-consume', ratio: fsyncs, a: fsyncs, goal: 0.06, aim: 0.02 },
-    { ...row, name: 'wal-bytes-per-consume', note, ratio: walBytes, a: walBytes, goal: 750, aim: 450 },
+    { ...row, name: 'fsyncs-per-consume', ratio: fsyncs, a: fsyncs, goal: 0.06, aim: 0.02, gate: 0.1 },
+    { ...row, name: 'wal-bytes-per-consume', ratio: walBytes, a: walBytes, goal: 750, aim: 450, gate: 850 },
   ];
 }
 

@@ -4,7 +4,7 @@ import type { Benchmark, Row } from '../benchmark.ts';
 import { compare } from '../compare.ts';
 import type { LoadResult } from '../load.ts';
 import { judge } from '../oracle.ts';
-import { countersOf } from './durability.ts';
+import { walPosition } from './durability.ts';
 
 const tokens = TOKENS_PER_CONSUME;
 const FEW_ENTRIES = 10_000;
@@ -24,10 +24,10 @@ async function largeLedger(bed: Bed): Promise<Row[]> {
   for (const { server } of sides) {
     // The dearest moment: each page that is touched for the first time since is logged whole.
     await large.client.query('checkpoint');
-    const start = (await countersOf(large)).walBytes;
+    const start = await walPosition(large);
     const load = await bed.load(server, { retryShare: 0 });
     (server === sides[0].server ? loadsOfA : loadsOfB).push(load);
-    bytes.push(((await countersOf(large)).walBytes - start) / load.answers);
+    bytes.push(((await walPosition(large)) - start) / load.answers);
   }
   const [ofLarge = Number.NaN, ofSmall = Number.NaN] = bytes;
   const oracle = [

@@ -3,6 +3,7 @@
  * no timer, so an idle service commits at once. What a batch cannot decide (store/consume-batch.ts) is decided alone,
  * and so is each request of a batch that failed: no request fails or waits because of another user's.
  */
+import { setImmediate as turnOfEventLoop } from 'node:timers/promises';
 import { DatabaseError } from 'pg';
 import { TollgateError } from '../errors.ts';
 import { type BatchedConsume, consumeBatch, type Decision } from '../store/consume-batch.ts';
@@ -64,15 +65,15 @@ export class ConsumeBatcher {
       return;
     }
     this.#queue.push(waiting);
-    if (!this.#isCommitting) {
-      this.#isCommitting = true;
-      // What has arrived in the same turn of the event loop comes along.
-      setImmediate(() => this.#commit());
-    }
+    if (this.#isCommitting) return;
+    this.#isCommitting = true;
+    this.#commit();
   }
 
   async #commit(): Promise<void> {
     while (this.#queue.length > 0) {
+      // What has arrived in the same turn of the event loop comes along.
+      await turnOfEventLoop();
       const batch = this.#nextBatch();
       try {
         const decisions = await consumeBatch(

@@ -5,6 +5,7 @@ import { BATCH_ITEM_SCOPE, check, consume, refund } from '../../lib/credits.ts';
 import { requestHash } from '../../lib/requests.ts';
 import { type Route, type RouteAnswer, type RouteInput, route } from '../route.ts';
 import * as answer from '../schemas/answers.ts';
+import { consumed, consumedBatch } from '../schemas/consumptions.ts';
 import { cost, id, itemKey, metadata, oneOf, reason, tokens, userId } from '../schemas/inputs.ts';
 
 const TAG = 'Credits';
@@ -50,7 +51,7 @@ export const creditRoutes: Route[] = [
     auth,
     idempotency: 'required',
     body: z.strictObject({ userId, ...cost, metadata: metadata.optional() }).superRefine(onlyOneCost),
-    responses: { 200: answer.answers('Taken.', answer.consumed), 402: DENIED },
+    responses: { 200: answer.answers('Taken.', consumed), 402: DENIED },
     handler: (context, { body, change }) => consume(context, body, change),
   }),
   route({
@@ -69,7 +70,7 @@ export const creditRoutes: Route[] = [
         .min(1, 'must have an item')
         .max(ITEMS_MAX, `must have at most ${ITEMS_MAX} items`),
     }),
-    responses: { 200: answer.answers('Decided.', answer.consumedBatch) },
+    responses: { 200: answer.answers('Decided.', consumedBatch) },
     handler: consumeItems,
   }),
   route({

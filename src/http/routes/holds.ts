@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { captureHold, placeHold, releaseHold } from '../../lib/holds.ts';
 import { type Route, route } from '../route.ts';
 import * as answer from '../schemas/answers.ts';
+import { captured } from '../schemas/consumptions.ts';
 import {
   capturedCredits,
   capturedTokens,
@@ -52,7 +53,7 @@ export const holdRoutes: Route[] = [
     body: z
       .strictObject({ tokens: capturedTokens.optional(), credits: capturedCredits.optional() })
       .superRefine(oneOf(['tokens', 'credits'], { needed: false })),
-    responses: { 200: answer.answers('Taken.', answer.captured), 402: DENIED },
+    responses: { 200: answer.answers('Taken.', captured), 402: DENIED },
     handler: (context, { params, body, change }) => captureHold(context, { ...params, ...body }, change),
   }),
   route({

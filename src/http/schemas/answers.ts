@@ -9,7 +9,7 @@ export const time = z.iso.datetime().meta({ description: 'UTC.' });
 export const maybe = <Schema extends z.ZodType>(schema: Schema) => schema.nullable();
 
 export const source = z.enum(['allowance', 'bonus', 'adjustment', 'top_up']);
-const part = z
+export const part = z
   .strictObject({ grantId: z.string(), source, tokens })
   .meta({ id: 'Part', description: 'What one grant gave or got back.' });
 
@@ -225,35 +225,6 @@ export const checked = z
     resetsAt: time,
   })
   .meta({ id: 'Check' });
-
-const consumedFields = {
-  success: z.literal(true),
-  entryId: maybe(z.string()),
-  tokensUsed: tokens,
-  creditsRemaining: credits,
-  availableTokens: tokens,
-  totalTokensUsed: tokens,
-  from: z.array(part),
-};
-
-export const consumed = z.strictObject(consumedFields).meta({ id: 'Consumption' });
-export const consumedBatch = z
-  .strictObject({
-    results: z
-      .array(
-        z.union([
-          z.strictObject({
-            status: z.literal(200),
-            ...consumedFields,
-            replayed: z.boolean().meta({ description: 'The first answer to this key again.' }),
-          }),
-          problem,
-        ]),
-      )
-      .meta({ description: 'One per item, in order: what the item would have got by itself.' }),
-  })
-  .meta({ id: 'ConsumptionBatch' });
-export const captured = z.strictObject({ ...consumedFields, holdId: z.string() }).meta({ id: 'Capture' });
 
 export const refunded = z
   .strictObject({
