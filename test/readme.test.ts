@@ -34,6 +34,7 @@ const session = shown.filter(({ command }) => !command.startsWith('npm run'));
 const normal = (text: string): string =>
   text
     .replaceAll(/\b(gr|le|cs_test|req)_[A-Za-z0-9_]+/g, '$1_…')
+    .replaceAll(/"requestId":"[A-Za-z0-9.-]{8}-[0-9a-z]+"/g, '"requestId":"request"')
     .replaceAll(/[0-9a-f]{8}-[0-9a-f-]{27}/g, 'uuid')
     .replaceAll(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, 'time')
     .replaceAll(/^\d{4}-\d\d-\d\d /gm, 'date ')
