@@ -175,6 +175,12 @@ export class Bed {
     return result;
   }
 
+  /** Lines of the servers' log that tell of a failure of theirs. */
+  failures(): string[] {
+    const log = readFileSync(join(this.#folder, 'server.log'), 'utf8');
+    return log.split('\n').filter((line) => line.includes('"level":50'));
+  }
+
   /** kill -9 of PostgreSQL, and its start after that. */
   async killDatabase(): Promise<void> {
     const pidFile = join(this.#postgres.folder, 'data', 'postmaster.pid');

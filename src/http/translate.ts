@@ -97,8 +97,12 @@ const NETWORK = /^(?:ECONNREFUSED|ECONNRESET|ECONNABORTED|ETIMEDOUT|ENOTFOUND|EA
 const POOL_MESSAGES =
   /timeout exceeded when trying to connect|Connection terminated|connection error and is not queryable|Cannot use a pool after calling end/;
 
+/** Prisma's P2039 and P2010 have the SQLSTATE in their words alone. */
+const SQLSTATE_IN_WORDS = /Code: `([0-9A-Z]{5})`/;
+
 function isDatabaseAway({ code, message }: Failure): boolean {
   return (
+    RETRYABLE_SQLSTATE.test(SQLSTATE_IN_WORDS.exec(message)?.[1] ?? '') ||
     RETRYABLE_SQLSTATE.test(code) ||
     RETRYABLE_PRISMA.test(code) ||
     NETWORK.test(code) ||
