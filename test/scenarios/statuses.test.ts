@@ -71,6 +71,23 @@ test.each(['unpaid', 'paused', 'past_due'])(
   },
 );
 
+test.each([
+  ['unpaid', { plan: 'free', credits: 100, allowance: 100 }],
+  ['paused', { plan: 'free', credits: 100, allowance: 100 }],
+  ['past_due', PRO],
+])(
+  'dunning that ends in %s inside the grace: the status decides the plan, the credits stay',
+  async (end, ends) => {
+    const userId = await service.subscriber();
+    await service.control('/billing', { retryDays: [1], afterFinalRetry: end });
+    await service.payments(userId, 'card_declined');
+    await service.advance(34);
+    await service.settle();
+    await service.control('/billing', { retryDays: [3, 5, 7] });
+    expect([await statusOf(userId), await service.balance(userId)]).toEqual([end, ends]);
+  },
+);
+
 test('paying the invoice of a pause by dunning brings the plan back', async () => {
   const userId = await service.subscriber();
   await dunningEndsIn(userId, 'paused');
