@@ -36,7 +36,10 @@ const LONGEST = 420 * DAY;
 const BORN_FROM = Date.UTC(2026, 10, 22);
 
 /** With what it leads to, since it was played to make it. */
-export function newHistory(seed: number): { history: History; played: Played } {
+export function newHistory(
+  seed: number,
+  nextAction: (random: Random) => ActionName = anyAction,
+): { history: History; played: Played } {
   const random = new Random(seed);
   const bornAt = BORN_FROM + random.int(0, 500 * 86_400) * 1000 + random.int(0, 999);
   // Squared: short histories are the quick ones to read, and as many mistakes show in them.
@@ -45,7 +48,7 @@ export function newHistory(seed: number): { history: History; played: Played } {
   const steps: Step[] = [];
   let waitedMs = 0;
   while (model.world.events.length < wanted && model.now < bornAt + LONGEST) {
-    const step = { name: anyAction(random), afterMs: gap(random), dice: random.int(0, 2 ** 31) };
+    const step = { name: nextAction(random), afterMs: gap(random), dice: random.int(0, 2 ** 31) };
     if (model.world.events.length + 4 >= EVENTS_MAX) step.afterMs = Math.min(step.afterMs, HOUR);
     // What does not apply is left out of the history, but the time has passed.
     const applies = take(model, step);

@@ -58,17 +58,23 @@ function inOrder(lines: readonly PaidLine[]): PaidLine[] {
 
 /** Lines that pay for a window which another line has paid for already: they buy nothing. */
 export function paidTwice(lines: readonly PaidLine[]): PaidLine[] {
-  return again(inOrder(lines));
+  return again(inOrder(lines), creditedPayments(lines));
 }
 
-function again(ordered: readonly PaidLine[]): PaidLine[] {
+/** A change of the very second in which its term began gives money back; what pays twice does not. */
+function again(ordered: readonly PaidLine[], credited: ReadonlySet<string>): PaidLine[] {
   return ordered.filter((line, index) => {
     const isSame = (other: PaidLine): boolean =>
       other.kind !== 'delta' &&
       other.itemId === line.itemId &&
       other.start.getTime() === line.start.getTime();
-    return line.kind !== 'delta' && ordered.findIndex(isSame) < index;
+    return line.kind !== 'delta' && !credited.has(line.paymentId) && ordered.findIndex(isSame) < index;
   });
+}
+
+/** Invoices that give money of an earlier line back. */
+function creditedPayments(lines: readonly PaidLine[]): Set<string> {
+  return new Set(lines.filter(({ kind }) => kind === 'credit').map(({ paymentId }) => paymentId));
 }
 
 /**
@@ -81,12 +87,12 @@ export function landingsOf(catalogue: Catalogue, lines: readonly PaidLine[]): La
   let given: Given[] = [];
   let windows: Window[] = [];
   const ordered = inOrder(lines);
-  const twice = again(ordered);
-  const credited = new Set(lines.filter(({ kind }) => kind === 'credit').map(({ paymentId }) => paymentId));
-  for (const line of ordered) {
+  const credited = creditedPayments(lines);
+  const twice = again(ordered, credited);
+  for (const [index, line] of ordered.entries()) {
     if (line.offer === null || line.quantity < 1 || twice.includes(line)) continue;
     const tokens = planDefinition(catalogue, line.offer).creditsPerPeriod * TOKENS_PER_CREDIT * line.quantity;
-    const changed = changedWindow(line, windows, credited);
+    const changed = changedWindow(line, ordered.slice(0, index), windows, credited);
     const own = changed ? windowsAfter(line, changed, windows, tokens) : windowsOf(line, tokens);
     const kept = beforeLater(own, line, windows, changed === undefined);
     const replaced = toCome(windows, kept[0]?.start ?? line.end, line);
@@ -102,13 +108,15 @@ export function landingsOf(catalogue: Catalogue, lines: readonly PaidLine[]): La
 }
 
 /**
- * The running window that a line changes; undefined for one that starts a window of its own. A full line inside a
+ * The running window that a line changes; undefined for one that starts a window of its own, as a change does inside a
+ * term that nobody has paid for yet. A full line inside a
  * window with a credit on its invoice is a change that moved the anchor: it would give a fresh allowance for next to no
  * money each time that somebody goes from months to a year and back. Not inside a trial, which nobody has paid for; but
  * a change of the trial itself is one.
  */
 function changedWindow(
   line: PaidLine,
+  before: readonly PaidLine[],
   windows: readonly Window[],
   credited: ReadonlySet<string>,
 ): Window | undefined {
@@ -117,7 +125,10 @@ function changedWindow(
     const isRunning = window.start <= line.start && line.start < window.end;
     if (isRunning && (running === undefined || window.start >= running.start)) running = window;
   }
-  if (line.kind === 'delta') return running;
+  if (line.kind === 'delta') {
+    const isTermPaid = before.some((term) => term.start <= line.start && term.end >= line.end);
+    return isTermPaid ? running : undefined;
+  }
   const isTrial = running?.line.kind === 'trial';
   return isTrial === (line.kind === 'trial') && (isTrial || credited.has(line.paymentId))
     ? running

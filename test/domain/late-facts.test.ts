@@ -93,6 +93,28 @@ test('what a line gives does not depend on what is paid later, not even for the 
   expect(given([seats, term, fewer])).toEqual([[seats.key, 300]]);
 });
 
+test('a change after a trial whose first month is unpaid does not add to that month when it is paid', () => {
+  const trial = line('1', 'sub_1', START, day(11), { kind: 'trial' });
+  const end = addMonths(day(5), 1);
+  const less = line('2', 'sub_1', day(8), end, { kind: 'delta' });
+  const month = line('3', 'sub_1', day(5), end, { paidAt: day(12) });
+  expect(given([trial, less, month])).toEqual([
+    [trial.key, 100],
+    [less.key, 100],
+  ]);
+});
+
+test('a year that is given back in the second in which it was bought leaves no months behind', () => {
+  const months = line('1', 'sub_1', START, addMonths(START, 1));
+  const year = line('2', 'sub_1', day(3), addMonths(day(3), 12), { interval: 'year' });
+  const back = line('3', 'sub_1', day(3), addMonths(day(3), 1));
+  const credits = ['2', '3'].map((id) =>
+    line(id, 'sub_1', day(3), day(3), { key: `inv:in_${id}:il_0`, lineId: 'il_0', kind: 'credit' }),
+  );
+  const next = landingsOf(CATALOGUE, [months, year, back, ...credits]).map(({ window }) => window.end);
+  expect(next.at(-1)).toEqual(addMonths(day(3), 1));
+});
+
 test('of two changes of one second the window is filled up once, whichever is heard of first', () => {
   const end = addMonths(START, 1);
   const term = line('1', 'sub_1', START, end);
