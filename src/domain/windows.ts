@@ -126,7 +126,10 @@ function changedWindow(
     if (isRunning && (running === undefined || window.start >= running.start)) running = window;
   }
   if (line.kind === 'delta') {
-    const isTermPaid = before.some((term) => term.start <= line.start && term.end >= line.end);
+    // One that makes a year of a month brings its own term.
+    const isTermPaid =
+      line.interval !== running?.line.interval ||
+      before.some((term) => term.start <= line.start && term.end >= line.end);
     return isTermPaid ? running : undefined;
   }
   const isTrial = running?.line.kind === 'trial';
