@@ -10,12 +10,46 @@ import { type Account, isPast, part } from './account.ts';
 import type { Part } from './burn.ts';
 import type { Grant } from './model.ts';
 
-/** @param targetTokens of all that this grant gave; 0 restores it */
-export function setClawTarget(account: Account, grant: Grant, targetTokens: number, reason: string): void {
+/**
+ * @param targetTokens of all that this grant gave; 0 restores it
+ * @param returnedAt when the money went back
+ */
+export function setClawTarget(
+  account: Account,
+  grant: Grant,
+  targetTokens: number,
+  reason: string,
+  returnedAt?: Date | null,
+): void {
   if (grant.clawTargetTokens === targetTokens) return;
   grant.clawTargetTokens = targetTokens;
   account.changedGrants.add(grant);
   settleClawback(account, grant, reason);
+  if (returnedAt) settleDebtLate(account, returnedAt);
+}
+
+/** Stripe's times are cut to the second. */
+const SECOND_MS = 1000;
+
+/** Grants that landed after the money had gone back, and before we heard of it, settle the debt as they would have then. */
+function settleDebtLate(account: Account, returnedAt: Date): void {
+  const { user } = account;
+  const later = account
+    .openGrants()
+    .filter(({ effectiveAt }) => effectiveAt.getTime() >= returnedAt.getTime() + SECOND_MS)
+    .sort((a, b) => a.effectiveAt.getTime() - b.effectiveAt.getTime());
+  for (const grant of later) {
+    const tokens = Math.min(user.debtTokens, grant.remainingTokens);
+    if (tokens === 0) continue;
+    grant.remainingTokens -= tokens;
+    grant.settledDebtTokens += tokens;
+    user.availableTokens -= tokens;
+    user.debtTokens -= tokens;
+    account.touch(grant);
+    const key = `claw:${grant.id}:${user.lastSeq + 1}`;
+    const cause = { key, reason: 'Settles the debt of a payment that had gone back before' };
+    account.append('refunded', 0, [part(grant, -tokens)], cause).debtDeltaTokens = -tokens;
+  }
 }
 
 /** Makes what was taken and what is owed agree with the target; does nothing where they do. */

@@ -31,6 +31,8 @@ export interface PaymentMoney {
   refundedMinor: number;
   disputedMinor: number;
   creditedMinor: number;
+  /** When the last of it was refunded or disputed; grants that landed later settle what it makes a debt. */
+  returnedAt?: Date | null;
 }
 
 /** The part of a grant that payment refunds, disputes and credit notes take back (stripe.md B7); rounded down. */

@@ -217,6 +217,7 @@ function clawBack(
     const target = clawTarget(line, grant.amountTokens);
     if (target === grant.clawTargetTokens) continue;
     done.push(`${grant.key}: ${target} of ${grant.amountTokens} tokens paid back`);
-    setClawTarget(account, grant, target, target > 0 ? 'The payment went back' : 'The payment came back');
+    const reason = target > 0 ? 'The payment went back' : 'The payment came back';
+    setClawTarget(account, grant, target, reason, line.money.returnedAt);
   }
 }

@@ -8,7 +8,7 @@ export type LineRow = Omit<PaidLine, 'money'> & PaymentMoney;
 export const LINE_COLUMNS = `key, kind, payment_id as "paymentId", line_id as "lineId", subscription_id as "subscriptionId",
   item_id as "itemId", offer, interval, quantity, amount_minor as "amountMinor", currency, starts_at as "start",
   ends_at as "end", paid_at as "paidAt", note, payment_minor as "paidMinor", refunded_minor as "refundedMinor",
-  disputed_minor as "disputedMinor", credited_minor as "creditedMinor"`;
+  disputed_minor as "disputedMinor", credited_minor as "creditedMinor", returned_at as "returnedAt"`;
 const SELECT = `select ${LINE_COLUMNS} from paid_lines where bucket = $1 and user_id = $2`;
 
 export function fromLineRow({
@@ -16,9 +16,10 @@ export function fromLineRow({
   refundedMinor,
   disputedMinor,
   creditedMinor,
+  returnedAt = null,
   ...line
 }: LineRow): PaidLine {
-  return { ...line, money: { paidMinor, refundedMinor, disputedMinor, creditedMinor } };
+  return { ...line, money: { paidMinor, refundedMinor, disputedMinor, creditedMinor, returnedAt } };
 }
 
 /** @param subscriptionId only this one's */
@@ -61,21 +62,22 @@ export async function storePaidLines(
   await tx.query(
     `insert into paid_lines (bucket, user_id, key, kind, payment_id, line_id, subscription_id, item_id, offer, interval,
        quantity, amount_minor, currency, starts_at, ends_at, paid_at, note, payment_minor, refunded_minor,
-       disputed_minor, credited_minor, money_ticket, created_at)
+       disputed_minor, credited_minor, returned_at, money_ticket, created_at)
      select $1, $2, r.key, r.kind, r."paymentId", r."lineId", r."subscriptionId", r."itemId", r.offer, r.interval,
        r.quantity, r."amountMinor", r.currency, r.start, r."end", r."paidAt", r.note, r."paidMinor", r."refundedMinor",
-       r."disputedMinor", r."creditedMinor", $4, $5
+       r."disputedMinor", r."creditedMinor", r."returnedAt", $4, $5
      from jsonb_to_recordset($3::jsonb) as r(key text, kind text, "paymentId" text, "lineId" text,
        "subscriptionId" text, "itemId" text, offer text, interval text, quantity int, "amountMinor" bigint,
        currency text, start timestamptz, "end" timestamptz, "paidAt" timestamptz, note text, "paidMinor" bigint,
-       "refundedMinor" bigint, "disputedMinor" bigint, "creditedMinor" bigint)
+       "refundedMinor" bigint, "disputedMinor" bigint, "creditedMinor" bigint, "returnedAt" timestamptz)
      on conflict (bucket, user_id, key) do update set
        kind = case when paid_lines.kind = 'none' then excluded.kind else paid_lines.kind end,
        offer = case when paid_lines.kind = 'none' then excluded.offer else paid_lines.offer end,
        note = case when paid_lines.kind = 'none' then excluded.note else paid_lines.note end,
        payment_minor = excluded.payment_minor,
        refunded_minor = excluded.refunded_minor, disputed_minor = excluded.disputed_minor,
-       credited_minor = excluded.credited_minor, money_ticket = excluded.money_ticket
+       credited_minor = excluded.credited_minor, returned_at = excluded.returned_at,
+       money_ticket = excluded.money_ticket
      where paid_lines.money_ticket < excluded.money_ticket`,
     [
       bucketOf(userId),

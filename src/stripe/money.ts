@@ -52,18 +52,24 @@ export type Source = { payment_intent: string } | { charge: string };
 export async function returnedOf(
   stripe: Stripe,
   sources: readonly Source[],
-): Promise<Pick<PaymentMoney, 'refundedMinor' | 'disputedMinor'>> {
+): Promise<Pick<PaymentMoney, 'refundedMinor' | 'disputedMinor' | 'returnedAt'>> {
   let refundedMinor = 0;
   let disputedMinor = 0;
+  const times: Date[] = [];
   for (const source of sources) {
     for await (const one of stripe.refunds.list({ ...source, limit: PAGE })) {
-      refundedMinor += refundedBy(parseRefund(one));
+      const refund = parseRefund(one);
+      refundedMinor += refundedBy(refund);
+      if (refundedBy(refund) > 0) times.push(refund.created);
     }
     for await (const one of stripe.disputes.list({ ...source, limit: PAGE })) {
-      disputedMinor += disputedBy(parseDispute(one));
+      const dispute = parseDispute(one);
+      disputedMinor += disputedBy(dispute);
+      if (disputedBy(dispute) > 0) times.push(dispute.created);
     }
   }
-  return { refundedMinor, disputedMinor };
+  const returnedAt = times.reduce<Date | null>((last, at) => (last === null || at > last ? at : last), null);
+  return { refundedMinor, disputedMinor, returnedAt };
 }
 
 /**
@@ -77,10 +83,10 @@ export async function invoiceMoney(
   payments: readonly unknown[],
 ): Promise<PaymentMoney> {
   const { paidMinor, sources } = paidBy(amountPaidMinor, payments);
-  const { refundedMinor, disputedMinor } = await returnedOf(stripe, sources);
+  const returned = await returnedOf(stripe, sources);
   // Nothing paid, nothing to go back: a trial, a coupon of 100 %, a balance.
   const creditedMinor = paidMinor === 0 ? 0 : await creditedOf(stripe, invoiceId);
-  return { paidMinor, refundedMinor, disputedMinor, creditedMinor };
+  return { paidMinor, ...returned, creditedMinor };
 }
 
 /** How much an invoice was paid, and by what; the parameters are those of `invoiceMoney`. */

@@ -167,6 +167,7 @@ export const parseIntent = (value: unknown): IntentShape => intentShape.parse(va
 
 const refundShape = z.object({
   id: z.string(),
+  created: seconds,
   amount: z.int(),
   status: z.string().nullable(),
   payment_intent: ref.nullable(),
@@ -177,6 +178,7 @@ export const parseRefund = (value: unknown): RefundShape => refundShape.parse(va
 
 const disputeShape = z.object({
   id: z.string(),
+  created: seconds,
   amount: z.int(),
   status: z.string(),
   payment_intent: ref.nullable(),

@@ -177,7 +177,7 @@ function refundAll(account: Account, tokens: number): void {
 interface Fact {
   payment: 0 | 1;
   minor: number;
-  kind: keyof Omit<PaymentMoney, 'paidMinor'>;
+  kind: keyof Omit<PaymentMoney, 'paidMinor' | 'returnedAt'>;
   isUndone: boolean;
 }
 interface Story {

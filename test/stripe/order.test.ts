@@ -1,5 +1,8 @@
 // Any order, any repetition: the same history ends in the same balance (promise 4).
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { insertReconciliation, runReconciliation } from '../../src/finance/reconcile.ts';
+import { readReconciliation } from '../../src/finance/runs.ts';
+import { consume } from '../../src/lib/credits.ts';
 import { cancelSubscription } from '../../src/stripe/billing.ts';
 import { ensureCustomer } from '../../src/stripe/customers.ts';
 import { handleStripeEvent } from '../../src/stripe/handle.ts';
@@ -77,6 +80,44 @@ describe.each(Object.entries(STORIES))('%s', (_name, { tell, ends }) => {
     await service.settle();
     expect(await service.violations()).toEqual([]);
   });
+});
+
+test.each(Object.entries(ARRANGEMENTS))(
+  'what was spent before a payment refund is settled by the renewal after it: %s',
+  async (_order, arrange) => {
+    const userId = await service.subscriber();
+    await consume(service.context, { userId, credits: 30 }, request('consume'));
+    await service.advance(1);
+    const charge = (await service.stripe.charges.list({ customer: await service.customerOf(userId) }))
+      .data[0]!;
+    await service.stripe.refunds.create({ charge: charge.id });
+    await service.advance(32);
+    await service.settle(arrange);
+    // 70 were left, 30 are owed, and the renewal brings 100.
+    expect(await service.balance(userId)).toEqual({ plan: 'pro', credits: 70, allowance: 70 });
+    const { rows } = await service.context.pool.query('select debt_tokens as debt from users where id = $1', [
+      userId,
+    ]);
+    expect(rows).toEqual([{ debt: 0 }]);
+    expect(await service.violations()).toEqual([]);
+    const { runId } = await insertReconciliation(service.context, { userId });
+    await runReconciliation(service.context, runId);
+    expect((await readReconciliation(service.context, runId)).counts).toMatchObject({ differences: 0 });
+  },
+);
+
+test('a payment refund after the renewal leaves the renewed credits alone, whatever is heard first', async () => {
+  const userId = await service.subscriber();
+  await consume(service.context, { userId, credits: 30 }, request('consume'));
+  const charge = (await service.stripe.charges.list({ customer: await service.customerOf(userId) })).data[0]!;
+  await service.advance(32);
+  await service.stripe.refunds.create({ charge: charge.id });
+  await service.settle((all) => [...all].reverse());
+  expect(await service.balance(userId)).toEqual({ plan: 'pro', credits: 100, allowance: 100 });
+  const { rows } = await service.context.pool.query('select debt_tokens as debt from users where id = $1', [
+    userId,
+  ]);
+  expect(rows).toEqual([{ debt: 60_000 }]);
 });
 
 test('the second of two subscriptions waits for the end of the first, whose end is heard of late', async () => {
