@@ -31,6 +31,7 @@ export const refund: Act = (model, random) => {
   const left = payment.money.paidMinor - payment.money.refundedMinor;
   const amount = random.chance(0.4) ? left : random.int(1, left);
   payment.money.refundedMinor += amount;
+  payment.money.returnedAt = new Date(model.now);
   payment.refunds.push(amount);
   model.publishMoney(payment, 'refund.created', 'charge.refunded');
   return true;
@@ -48,6 +49,7 @@ export const creditNote: Act = (model, random) => {
   const payment = pickPayment(model, random, ({ id, money }) => id.startsWith('in_') && money.paidMinor > 0);
   if (!payment) return false;
   payment.money.creditedMinor += random.int(1, payment.money.paidMinor);
+  payment.money.returnedAt = new Date(model.now);
   model.publishMoney(payment, 'credit_note.created');
   return true;
 };
@@ -57,6 +59,7 @@ export const dispute: Act = (model, random) => {
   if (!payment) return false;
   payment.isDisputed = true;
   payment.money.disputedMinor = payment.money.paidMinor;
+  payment.money.returnedAt = new Date(model.now);
   model.publishMoney(payment, 'charge.dispute.created', 'charge.dispute.funds_withdrawn');
   return true;
 };

@@ -39,7 +39,8 @@ export class Account {
   }
 
   grant(input: GrantInput): Grant {
-    const settledDebt = Math.min(this.user.debtTokens, input.tokens);
+    const debt = Math.max(0, this.user.debtTokens - (input.laterDebtTokens ?? 0));
+    const settledDebt = Math.min(debt, input.tokens);
     const grant: Grant = {
       ...emptyDetails,
       ...input.details,

@@ -22,25 +22,28 @@ export function setClawTarget(
   returnedAt?: Date | null,
 ): void {
   if (grant.clawTargetTokens === targetTokens) return;
+  const owedBefore = grant.clawDebtTokens;
   grant.clawTargetTokens = targetTokens;
   account.changedGrants.add(grant);
   settleClawback(account, grant, reason);
-  if (returnedAt) settleDebtLate(account, returnedAt);
+  if (returnedAt) settleDebtLate(account, returnedAt, grant.clawDebtTokens - owedBefore);
 }
 
 /** Stripe's times are cut to the second. */
 const SECOND_MS = 1000;
 
 /** Grants that landed after the money had gone back, and before we heard of it, settle the debt as they would have then. */
-function settleDebtLate(account: Account, returnedAt: Date): void {
+function settleDebtLate(account: Account, returnedAt: Date, newDebtTokens: number): void {
   const { user } = account;
+  let left = newDebtTokens;
   const later = account
     .openGrants()
     .filter(({ effectiveAt }) => effectiveAt.getTime() >= returnedAt.getTime() + SECOND_MS)
     .sort((a, b) => a.effectiveAt.getTime() - b.effectiveAt.getTime());
   for (const grant of later) {
-    const tokens = Math.min(user.debtTokens, grant.remainingTokens);
-    if (tokens === 0) continue;
+    const tokens = Math.min(left, user.debtTokens, grant.remainingTokens);
+    if (tokens <= 0) continue;
+    left -= tokens;
     grant.remainingTokens -= tokens;
     grant.settledDebtTokens += tokens;
     user.availableTokens -= tokens;

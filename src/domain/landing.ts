@@ -16,13 +16,19 @@ export function allowancesOf(account: Account, subscriptionId: string): Grant[] 
 
 /**
  * The windows before it end first, so that the balance never shows both.
+ * @param debtAfter what is owed since a time, which a grant that was there before does not settle
  * @returns null where this window has had as much already
  */
-export function land(account: Account, landing: Landing): Grant | null {
+export function land(
+  account: Account,
+  landing: Landing,
+  debtAfter: (at: Date) => number = () => 0,
+): Grant | null {
   const { line, window, offer } = landing;
   const had = grantsOfWindow(account, landing);
   const tokens = Math.min(landing.tokens, landing.windowTokens - tokensKept(had));
   if (tokens <= 0) return null;
+  const effectiveAt = new Date(Math.max(line.paidAt.getTime(), window.start.getTime()));
   const expiresAt = addDays(window.end, planDefinition(account.catalogue, offer).graceDays);
   const isRest = landing.kind === 'delta' || had.some(({ windowKind }) => windowKind === 'full');
   if (!isRest) {
@@ -35,7 +41,8 @@ export function land(account: Account, landing: Landing): Grant | null {
     key: landing.key,
     source: 'allowance',
     tokens,
-    effectiveAt: new Date(Math.max(line.paidAt.getTime(), window.start.getTime())),
+    effectiveAt,
+    laterDebtTokens: debtAfter(effectiveAt),
     expiresAt,
     details: {
       offer,

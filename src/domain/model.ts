@@ -130,6 +130,8 @@ export interface GrantInput {
   tokens: number;
   /** Of what was bought: since when it is there to be burnt, by the facts and not by when we heard; else now. */
   effectiveAt?: Date;
+  /** Debt that arose after `effectiveAt`: this grant settles none of it. */
+  laterDebtTokens?: number;
   expiresAt: Date | null;
   details?: Partial<GrantDetails>;
   cause?: Omit<Cause, 'key'>;

@@ -31,14 +31,15 @@ export function settle(account: Account, facts: Facts): Settled {
   const done: string[] = [];
   const byKey = new Map<string, Grant>();
   for (const grant of account.grants.values()) byKey.set(grant.key, grant);
-  landPacks(account, facts.lines, byKey, done);
+  const debtAfter = debtSince(byKey, facts.lines);
+  landPacks(account, facts.lines, byKey, debtAfter, done);
   const agreements = agreementsOf(account.catalogue, facts);
   const entitled = agreements.filter(({ subscription, paidEnd }) =>
     isEntitled(account.catalogue, subscription, paidEnd, account.now),
   );
   const current = entitled[0];
   if (current) leaveOtherPlans(account, current.subscription.plan);
-  for (const agreement of agreements) landWindows(account, agreement, byKey, done);
+  for (const agreement of agreements) landWindows(account, agreement, byKey, debtAfter, done);
   applyPlan(account, current, done);
   for (const agreement of agreements) giveOrWithhold(account, agreement, current);
   clawBack(account, facts.lines, byKey, done);
@@ -66,10 +67,21 @@ export function rollWith(account: Account, facts: Facts): void {
   while (roll(account, landings(), now)) settle(account, facts);
 }
 
+/** What is owed of payments that went back after a time. */
+function debtSince(byKey: ReadonlyMap<string, Grant>, lines: readonly PaidLine[]): (at: Date) => number {
+  const byLine = new Map(lines.map((line) => [line.kind === 'pack' ? line.key : line.lineId, line]));
+  const owed = [...byKey.values()].flatMap((grant) => {
+    const returnedAt = byLine.get(grant.invoiceLineId ?? grant.key)?.money.returnedAt;
+    return grant.clawDebtTokens > 0 && returnedAt ? [{ tokens: grant.clawDebtTokens, returnedAt }] : [];
+  });
+  return (at) => owed.reduce((sum, { tokens, returnedAt }) => (returnedAt >= at ? sum + tokens : sum), 0);
+}
+
 function landPacks(
   account: Account,
   lines: readonly PaidLine[],
   byKey: Map<string, Grant>,
+  debtAfter: (at: Date) => number,
   done: string[],
 ): void {
   for (const line of lines) {
@@ -81,6 +93,7 @@ function landPacks(
       source: 'top_up',
       tokens: pack.credits * TOKENS_PER_CREDIT * line.quantity,
       effectiveAt: line.paidAt,
+      laterDebtTokens: debtAfter(line.paidAt),
       expiresAt: null,
       details: {
         offer: line.offer,
@@ -99,6 +112,7 @@ function landWindows(
   account: Account,
   agreement: Agreement,
   byKey: Map<string, Grant>,
+  debtAfter: (at: Date) => number,
   done: string[],
 ): void {
   const { subscription, landings } = agreement;
@@ -106,7 +120,7 @@ function landWindows(
   withholdSuperseded(account, agreement);
   for (const landing of landings) {
     if (byKey.has(landing.key) || !isDue(account, agreement, landing)) continue;
-    const grant = land(account, landing);
+    const grant = land(account, landing, debtAfter);
     if (!grant) continue;
     byKey.set(landing.key, grant);
     done.push(`${landing.key} granted`);

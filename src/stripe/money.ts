@@ -86,7 +86,9 @@ export async function invoiceMoney(
   const returned = await returnedOf(stripe, sources);
   // Nothing paid, nothing to go back: a trial, a coupon of 100 %, a balance.
   const creditedMinor = paidMinor === 0 ? 0 : await creditedOf(stripe, invoiceId);
-  return { paidMinor, ...returned, creditedMinor };
+  // The time of a credit note is not read: without it, debt waits for the next grant.
+  const returnedAt = creditedMinor === 0 ? (returned.returnedAt ?? null) : null;
+  return { paidMinor, ...returned, creditedMinor, returnedAt };
 }
 
 /** How much an invoice was paid, and by what; the parameters are those of `invoiceMoney`. */
