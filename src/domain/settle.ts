@@ -74,7 +74,7 @@ function debtSince(byKey: ReadonlyMap<string, Grant>, lines: readonly PaidLine[]
     const returnedAt = byLine.get(grant.invoiceLineId ?? grant.key)?.money.returnedAt;
     return grant.clawDebtTokens > 0 && returnedAt ? [{ tokens: grant.clawDebtTokens, returnedAt }] : [];
   });
-  return (at) => owed.reduce((sum, { tokens, returnedAt }) => (returnedAt >= at ? sum + tokens : sum), 0);
+  return (at) => owed.reduce((sum, { tokens, returnedAt }) => (returnedAt > at ? sum + tokens : sum), 0);
 }
 
 function landPacks(
