@@ -262,6 +262,9 @@ const WEIGHTED = NAMES.flatMap((name) => Array.from({ length: ACTIONS[name][1] }
 /** What moves money only: nothing lands of it. */
 export const MONEY_ACTIONS = ['refund', 'failRefund', 'dispute', 'closeDispute', 'creditNote'] as const;
 
+/** What brings money back. */
+export const RESTITUTIONS = ['failRefund', 'closeDispute'] as const;
+
 export const anyAction = (random: Random): ActionName => random.pick(WEIGHTED);
 
 export function act(name: ActionName, model: StripeModel, random: Random): boolean {

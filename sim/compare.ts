@@ -1,13 +1,18 @@
 /** What must be equal however the events came. */
+
+import type { Account } from '../src/domain/account.ts';
+import type { Facts } from '../src/domain/agreements.ts';
 import { spentOf } from './invariants.ts';
-import type { Ledger } from './ledger.ts';
 
 const MONTH_OF_YEAR = /:m\d+$/;
 
 export type Outcome = Record<string, unknown>;
 
 /** @param isSettled no sync is outstanding: months that wait behind another subscription have landed as well */
-export function outcomeOf({ account, facts }: Ledger, isSettled: boolean): Outcome {
+export function outcomeOf(
+  { account, facts }: { account: Account; facts: Facts },
+  isSettled: boolean,
+): Outcome {
   // What ended does not come back, whether it was withheld or replaced before.
   const live = new Set(facts.subscriptions.filter((one) => one.endedAt === null).map(({ id }) => id));
   const { user, now } = account;

@@ -21,7 +21,7 @@ export interface Watches {
 }
 
 export function converge(history: History, watches: Watches = {}, played: Played = play(history)): Verdict {
-  const { world, quietAt } = played;
+  const { world, quietAt, debtAt } = played;
   const random = new Random(history.seed ^ 0x5eed);
   const verdict: Verdict = { events: world.events.length, syncs: 0, faults: [] };
   const punctual = new Ledger(world, history.bornAt);
@@ -45,7 +45,7 @@ export function converge(history: History, watches: Watches = {}, played: Played
     compare('settled again');
     if (chaotic.account.entries.length > entries) verdict.faults.push('Settling again changed something');
     if (history.aftermath.length > 0 && verdict.faults.length === 0)
-      aftermath({ world, quietAt, random, punctual, chaotic, live, compare, watches });
+      aftermath({ world, quietAt, debtAt, random, punctual, chaotic, live, compare, watches });
   } catch (error) {
     verdict.faults.push(
       error instanceof Error
@@ -61,6 +61,7 @@ export function converge(history: History, watches: Watches = {}, played: Played
 interface Aftermath {
   world: World;
   quietAt: number;
+  debtAt: number;
   random: Random;
   punctual: Ledger;
   chaotic: Ledger;
@@ -70,19 +71,30 @@ interface Aftermath {
 }
 
 /** Tokens are spent, then money goes back: debt. The next grant settles it. */
-function aftermath({ world, quietAt, random, punctual, chaotic, live, compare, watches }: Aftermath): void {
+function aftermath(about: Aftermath): void {
+  const { world, quietAt, debtAt, random, punctual, chaotic, compare } = about;
   const share = random.chance(0.3) ? 1 : random.next();
   const tokens = Math.floor(punctual.account.user.availableTokens * share);
   for (const ledger of [punctual, chaotic]) if (tokens > 0) ledger.spend(tokens);
   compare('after spending');
-  live(punctual, inOrder(world, quietAt, world.endsAt), watches.inOrder);
-  live(chaotic, inChaos(world, quietAt, world.endsAt, random), watches.inChaos);
-  for (const ledger of [punctual, chaotic]) ledger.visit(world.endsAt);
+  hearBoth(about, quietAt, debtAt);
   compare('in debt');
   const bonus = random.int(1, 100_000);
   for (const ledger of [punctual, chaotic]) {
-    ledger.giveBonus(world.endsAt, bonus, 0);
+    ledger.giveBonus(debtAt, bonus, 0);
     checkInvariants(ledger, 'the bonus at the end');
   }
   compare('after the bonus');
+  hearBoth(about, debtAt, world.endsAt);
+  compare('after money has come back');
+}
+
+function hearBoth(
+  { world, random, punctual, chaotic, live, watches }: Aftermath,
+  from: number,
+  to: number,
+): void {
+  live(punctual, inOrder(world, from, to), watches.inOrder);
+  live(chaotic, inChaos(world, from, to, random), watches.inChaos);
+  for (const ledger of [punctual, chaotic]) ledger.visit(to);
 }

@@ -49,22 +49,28 @@ function inTime(happenings: Happening[]): Happening[] {
 /**
  * Shuffled by delays of seconds to months, each event 1 to 5 times, three of ten lost and brought by the backfill,
  * one of four read long before it is applied. At the end everything is read once more, as the nightly reconciliation
- * does.
+ * does, and only then the last of the stale ones are applied.
  */
 export function inChaos(world: World, from: number, to: number, random: Random): Happening[] {
   const happenings = ownSteps(world, from, to);
+  const stragglers: Happening[] = [];
   for (const event of world.events.filter(within(from, to))) {
     const isDropped = random.chance(0.3);
     const copies = isDropped ? 1 : 1 + Math.floor(random.next() ** 2 * 5);
     for (let copy = 0; copy < copies; copy++) {
       const at = Math.min(to, event.at + Math.floor(random.next() * delay(event, to, isDropped, random)));
-      if (random.chance(0.25)) happenings.push(...stale(event, at, to, random));
-      else happenings.push(hear(event, at, at, isDropped ? ' (backfilled)' : ` (${copy + 1} of ${copies})`));
+      if (random.chance(0.25)) {
+        const { read, apply } = stale(event, at, to, random);
+        happenings.push(read);
+        (random.chance(0.2) ? stragglers : happenings).push(apply);
+      } else
+        happenings.push(hear(event, at, at, isDropped ? ' (backfilled)' : ` (${copy + 1} of ${copies})`));
     }
   }
   const shuffled = happenings.map((happening) => ({ happening, order: random.next() }));
   shuffled.sort((a, b) => a.happening.at - b.happening.at || a.order - b.order);
-  return [...shuffled.map(({ happening }) => happening), ...reconciled(world, to)];
+  const late = stragglers.map((happening) => ({ ...happening, at: to }));
+  return [...shuffled.map(({ happening }) => happening), ...reconciled(world, to), ...late];
 }
 
 function delay(event: WorldEvent, to: number, isDropped: boolean, random: Random): number {
@@ -74,26 +80,31 @@ function delay(event: WorldEvent, to: number, isDropped: boolean, random: Random
 }
 
 /** Two happenings: what is read now with its ticket is applied later, over what was read and applied meanwhile. */
-function stale(event: WorldEvent, readAt: number, to: number, random: Random): Happening[] {
+function stale(
+  event: WorldEvent,
+  readAt: number,
+  to: number,
+  random: Random,
+): { read: Happening; apply: Happening } {
   const at = Math.min(to, readAt + random.int(1, 3 * 86_400) * 1000);
   let read: ReturnType<Ledger['read']> | undefined;
-  return [
-    {
+  return {
+    read: {
       at: readAt,
       what: `${event.type} ${event.id} is read`,
       run: (ledger) => {
         read = ledger.read(event, readAt);
       },
     },
-    {
+    apply: {
       at,
       what: `${event.type} ${event.id} is applied as it was read`,
       run: (ledger) => {
         // At one instant the reading may have been shuffled behind.
-        ledger.apply(read ?? ledger.read(event, readAt), at);
+        ledger.apply(read ?? ledger.read(event, readAt), Math.max(at, ledger.account.now.getTime()));
       },
     },
-  ];
+  };
 }
 
 function reconciled(world: World, at: number): Happening[] {

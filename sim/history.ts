@@ -2,7 +2,7 @@
  * A history: what happens when, told so that it can be shortened. Each step has its own dice, so leaving one out leaves
  * the others what they are.
  */
-import { type ActionName, act, anyAction, MONEY_ACTIONS } from './actions.ts';
+import { type ActionName, act, anyAction, MONEY_ACTIONS, RESTITUTIONS } from './actions.ts';
 import { Random } from './random.ts';
 import { DAY, HOUR, StripeModel } from './stripe-model.ts';
 import type { World } from './world.ts';
@@ -22,11 +22,15 @@ export interface History {
   restMs: number;
   /** Refunds and disputes after some of everything has been spent: the debt. */
   aftermath: Step[];
+  /** Refunds that fail and disputes that end, after the next grant has settled the debt. */
+  restitution: Step[];
 }
 
 export interface Played {
   /** Up to here nothing that Stripe gave has been spent. */
   quietAt: number;
+  /** Up to here the aftermath. */
+  debtAt: number;
   world: World;
 }
 
@@ -58,15 +62,19 @@ export function newHistory(
     waitedMs = 0;
   }
   const restMs = random.chance(0.5) ? random.int(0, 3600) * 1000 : random.int(0, 40 * 86_400) * 1000;
-  const aftermath = random.chance(0.5)
-    ? Array.from({ length: random.int(1, 4) }, () => ({
-        name: random.pick(MONEY_ACTIONS),
-        afterMs: random.int(1, 60) * 1000,
-        dice: random.int(0, 2 ** 31),
-      }))
-    : [];
-  const history = { seed, bornAt, steps, restMs: restMs + waitedMs, aftermath };
+  const hasAftermath = random.chance(0.5);
+  const aftermath = hasAftermath ? moneySteps(random, MONEY_ACTIONS) : [];
+  const restitution = hasAftermath ? moneySteps(random, RESTITUTIONS) : [];
+  const history = { seed, bornAt, steps, restMs: restMs + waitedMs, aftermath, restitution };
   return { history, played: rest(model, { ...history, restMs }) };
+}
+
+function moneySteps(random: Random, names: readonly ActionName[]): Step[] {
+  return Array.from({ length: random.int(1, 4) }, () => ({
+    name: random.pick(names),
+    afterMs: random.int(1, 60) * 1000,
+    dice: random.int(0, 2 ** 31),
+  }));
 }
 
 /** From the same second to three weeks. */
@@ -94,5 +102,7 @@ function rest(model: StripeModel, history: History): Played {
   model.advanceTo(model.now + history.restMs);
   const quietAt = model.now;
   for (const step of history.aftermath) take(model, step);
-  return { quietAt, world: model.world };
+  const debtAt = model.now;
+  for (const step of history.restitution) take(model, step);
+  return { quietAt, debtAt, world: model.world };
 }

@@ -8,7 +8,7 @@ import type { Ledger } from './ledger.ts';
 export function shrink(history: History): History {
   let shortest = history;
   const sort = sortOf(converge(history));
-  for (const part of ['aftermath', 'steps'] as const) {
+  for (const part of ['restitution', 'aftermath', 'steps'] as const) {
     for (let index = shortest[part].length - 1; index >= 0; index--) {
       const fewer = { ...shortest, [part]: without(shortest[part], index) };
       if (sortOf(converge(fewer)) === sort) shortest = fewer;
@@ -34,7 +34,9 @@ function without(steps: readonly Step[], index: number): Step[] {
 /** @param say one line at a time */
 export function tell(history: History, say: (line: string) => void): Verdict {
   say(`seed ${history.seed}: born ${new Date(history.bornAt).toISOString()}`);
-  say(`steps: ${[...history.steps, ...history.aftermath].map(({ name }) => name).join(', ')}`);
+  say(
+    `steps: ${[...history.steps, ...history.aftermath, ...history.restitution].map(({ name }) => name).join(', ')}`,
+  );
   const tables: Record<'inOrder' | 'inChaos', string[]> = { inOrder: [], inChaos: [] };
   const watches: Watches = { inOrder: row(tables.inOrder), inChaos: row(tables.inChaos) };
   const verdict = converge(history, watches);

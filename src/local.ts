@@ -7,7 +7,7 @@ import { type Config, ConfigError, configOf, type Environment, readCatalogue } f
 import { type Context, createLog, openContext, requireDatabase, systemClock } from './context.ts';
 import { type DevFile, type DevHome, openDevHome } from './dev-home.ts';
 import type { Catalogue } from './domain/plans.ts';
-import { startEmbeddedPostgres } from './embedded/postgres.ts';
+import { type EmbeddedPostgres, startEmbeddedPostgres } from './embedded/postgres.ts';
 import { serve } from './http/listen.ts';
 import { API_KEY_SCOPES, type ApiKeyScope, createApiKey, verifyApiKey } from './lib/api-keys.ts';
 import { type Sandbox, type SandboxOptions, startSandbox } from './sandbox/index.ts';
@@ -119,15 +119,20 @@ async function startDatabase(home: DevHome, say: Parts['say'], stops: Parts['sto
     onLog: (line) => say(`database: ${line}`),
   });
   stops.push(() => postgres.stop());
+  return ensureDatabase(postgres, DATABASE);
+}
+
+/** @returns the URL of the database, which is made if it is not there */
+export async function ensureDatabase(postgres: EmbeddedPostgres, name: string): Promise<string> {
   const client = new pg.Client({ connectionString: postgres.url('postgres') });
   await client.connect();
   try {
-    const { rowCount } = await client.query('select 1 from pg_database where datname = $1', [DATABASE]);
-    if (rowCount === 0) await client.query(`create database ${DATABASE}`);
+    const { rowCount } = await client.query('select 1 from pg_database where datname = $1', [name]);
+    if (rowCount === 0) await client.query(`create database ${client.escapeIdentifier(name)}`);
   } finally {
     await client.end();
   }
-  return postgres.url(DATABASE);
+  return postgres.url(name);
 }
 
 async function startSandboxPart(part: {
