@@ -151,8 +151,8 @@ class Batch {
     await this.control('/faults', {
       seed: this.options.seed,
       latencyMs: 2,
-      errorRate: 0.25,
-      resetAfterCommitRate: 0.05,
+      errorRate: 0.04,
+      resetAfterCommitRate: 0.02,
     });
     await this.inChaos.work();
     await this.control('/faults', { latencyMs: 0, errorRate: 0, resetAfterCommitRate: 0 });

@@ -49,7 +49,8 @@ export class Receiver {
     const log = pino({ level: 'silent' });
     this.lanes = lanes;
     this.closeDatabase = close;
-    this.context = { config, catalogue: CATALOGUE, clock, log, stripe: openStripe(config), jobs, pool, db };
+    const stripe = openStripe(config, { maxNetworkRetries: 0 });
+    this.context = { config, catalogue: CATALOGUE, clock, log, stripe, jobs, pool, db };
   }
 
   static async start(options: ReceiverOptions): Promise<Receiver> {

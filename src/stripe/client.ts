@@ -4,15 +4,18 @@ import type { Config } from '../config.ts';
 
 /**
  * Ten seconds and two retries (three attempts): a worker that waits the SDK's default of 80 s holds up a whole queue.
- * `apiBase` leads to the sandbox.
+ * `apiBase` leads to the sandbox. The simulation takes none, so that the sandbox's faults reach our own repetitions.
  */
-export function openStripe({ stripe }: Pick<Config, 'stripe'>): Stripe {
+export function openStripe(
+  { stripe }: Pick<Config, 'stripe'>,
+  { maxNetworkRetries = 2 }: { maxNetworkRetries?: number } = {},
+): Stripe {
   const { apiBase } = stripe;
   const base = apiBase === undefined ? undefined : new URL(apiBase);
   const protocol = base?.protocol === 'http:' ? 'http' : 'https';
   return new Stripe(stripe.secretKey, {
     timeout: 10_000,
-    maxNetworkRetries: 2,
+    maxNetworkRetries,
     telemetry: false,
     appInfo: { name: 'tollgate' },
     ...(base ? { host: base.hostname, port: base.port || (protocol === 'http' ? 80 : 443), protocol } : {}),
