@@ -30,7 +30,9 @@ export function land(
   if (tokens <= 0) return null;
   const effectiveAt = new Date(Math.max(line.paidAt.getTime(), window.start.getTime()));
   const expiresAt = addDays(window.end, planDefinition(account.catalogue, offer).graceDays);
-  const isRest = landing.kind === 'delta' || had.some(({ windowKind }) => windowKind === 'full');
+  const isInPlace = ({ windowKind, windowStart }: Grant): boolean =>
+    windowKind === 'full' && windowStart?.getTime() === window.start.getTime();
+  const isRest = landing.kind === 'delta' || had.some(isInPlace);
   if (!isRest) {
     const earlier = allowancesOf(account, line.subscriptionId ?? '');
     const newest = newestWindow(earlier)?.windowStart ?? null;
