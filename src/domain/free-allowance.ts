@@ -4,12 +4,12 @@
  * of it, so that late news ends where punctual news would have. Pure.
  */
 import type { Account } from './account.ts';
+import type { Agreement } from './agreements.ts';
 import { landFreeAllowance } from './allowance.ts';
 import { restore, withhold } from './clawback.ts';
 import type { Grant } from './model.ts';
 import { addDays, type Period, periodAt } from './period.ts';
 import { FREE_PLAN, planDefinition } from './plans.ts';
-import type { SubscriptionState } from './subscription.ts';
 
 /** Stripe's times are cut to the second. */
 const SECOND_MS = 1000;
@@ -56,17 +56,21 @@ function covers(paid: readonly Period[], at: Date): Period | undefined {
   return paid.find(({ start, end }) => start <= at && at < end);
 }
 
-/** When a subscription gave more than the free plan: from the payment of each window until it and its grace end. */
+/**
+ * When a subscription gave more than the free plan: from the payment of each window until it and its grace end. A second
+ * trial gives nothing, and a month that another line has taken over counts as that line's.
+ */
 export function paidPeriods(
   account: Account,
-  { endedAt, cancelAt }: SubscriptionState,
-  allowances: readonly Grant[],
+  { subscription: { endedAt, cancelAt }, landings, trialsAgain }: Agreement,
+  byKey: ReadonlyMap<string, Grant>,
 ): Period[] {
   const last = endedAt ?? cancelAt;
-  return allowances.flatMap(({ offer, effectiveAt, windowEnd }) => {
-    if (offer === null || windowEnd === null) return [];
-    const lapsesAt = addDays(windowEnd, planDefinition(account.catalogue, offer).graceDays);
+  return landings.flatMap(({ key, line, offer, window }) => {
+    const grant = byKey.get(key);
+    if (!grant || trialsAgain.has(line.lineId)) return [];
+    const lapsesAt = addDays(window.end, planDefinition(account.catalogue, offer).graceDays);
     const until = last !== null && last < lapsesAt ? last : lapsesAt;
-    return effectiveAt <= until ? [{ start: effectiveAt, end: until }] : [];
+    return grant.effectiveAt <= until ? [{ start: grant.effectiveAt, end: until }] : [];
   });
 }

@@ -8,7 +8,7 @@ import { type Agreement, agreementsOf, type Facts } from './agreements.ts';
 import { openAllowances, putOnFreeClock } from './allowance.ts';
 import { restore, setClawTarget, withhold } from './clawback.ts';
 import { paidPeriods, settleFreeAllowance } from './free-allowance.ts';
-import { allowancesOf, land, newestWindow, replaceEarlier } from './landing.ts';
+import { allowancesOf, land, replaceEarlier } from './landing.ts';
 import type { Grant } from './model.ts';
 import { clawTarget, type PaidLine } from './paid-lines.ts';
 import { addMonths } from './period.ts';
@@ -40,13 +40,11 @@ export function settle(account: Account, facts: Facts): Settled {
   const current = entitled[0];
   if (current) leaveOtherPlans(account, current.subscription.plan);
   for (const agreement of agreements) landWindows(account, agreement, byKey, debtAfter, done);
-  applyPlan(account, current, done);
+  applyPlan(account, current, byKey, done);
   for (const agreement of agreements) giveOrWithhold(account, agreement, current);
   clawBack(account, facts.lines, byKey, done);
   if (account.user.subscriptionTier === FREE_PLAN) {
-    const paid = agreements.flatMap(({ subscription }) =>
-      paidPeriods(account, subscription, allowancesOf(account, subscription.id)),
-    );
+    const paid = agreements.flatMap((agreement) => paidPeriods(account, agreement, byKey));
     settleFreeAllowance(account, paid);
   }
   // What is to come may be another now, even where nothing has changed yet: whoever settles rolls afterwards.
@@ -160,7 +158,12 @@ function leaveOtherPlans(account: Account, plan: string | null): void {
 }
 
 /** Makes the plan that of `current`; without one, a user who had a subscription is on the free plan's clock. */
-function applyPlan(account: Account, current: Agreement | undefined, done: string[]): void {
+function applyPlan(
+  account: Account,
+  current: Agreement | undefined,
+  byKey: ReadonlyMap<string, Grant>,
+  done: string[],
+): void {
   const { user } = account;
   if (!current) {
     if (user.currentSubscriptionId === null) return;
@@ -170,7 +173,7 @@ function applyPlan(account: Account, current: Agreement | undefined, done: strin
   }
   const { subscription, paidEnd } = current;
   const plan = subscription.plan ?? user.subscriptionTier;
-  enterWindow(account, subscription);
+  enterWindow(account, current, byKey);
   if (user.subscriptionTier !== plan) done.push(plan);
   user.currentSubscriptionId = subscription.id;
   user.subscriptionTier = plan;
@@ -180,13 +183,20 @@ function applyPlan(account: Account, current: Agreement | undefined, done: strin
   user.accessEndsAt = accessEndsAt(account.catalogue, subscription, paidEnd);
 }
 
-/** The window of counting is the newest that was paid for; until then the one that Stripe says. */
-function enterWindow(account: Account, subscription: SubscriptionState): void {
+/**
+ * The window of counting is the newest that was paid for and has landed; until then the one that Stripe says. Asked of
+ * the lines and not of the grants: a month that landed before we heard of the change that took it over had other bounds.
+ */
+function enterWindow(
+  account: Account,
+  { subscription, landings }: Agreement,
+  byKey: ReadonlyMap<string, Grant>,
+): void {
   const { user } = account;
   const isNew = user.currentSubscriptionId !== subscription.id;
-  const newest = newestWindow(allowancesOf(account, subscription.id));
-  const start = newest?.windowStart ?? (isNew ? subscription.currentPeriodStart : user.monthlyResetDate);
-  const end = newest?.windowEnd ?? (isNew ? firstWindowEnd(subscription) : user.periodEnd);
+  const newest = landings.filter(({ kind, key }) => kind === 'full' && byKey.has(key)).at(-1)?.window;
+  const start = newest?.start ?? (isNew ? subscription.currentPeriodStart : user.monthlyResetDate);
+  const end = newest?.end ?? (isNew ? firstWindowEnd(subscription) : user.periodEnd);
   if (isNew) user.periodAnchor = subscription.currentPeriodStart;
   if (isNew || start.getTime() !== user.monthlyResetDate.getTime()) user.monthlyTokensUsed = 0;
   user.monthlyResetDate = start;

@@ -42,8 +42,13 @@ function excess({ account, facts }: Ledger): string[] {
   });
 }
 
-/** The newest window that a change lies in. */
+/** The newest window that a change lies in: of those that end with it, as the one does that it fills up, where there is one. */
 function windowOf(delta: Grant, fulls: readonly Grant[]): Grant | undefined {
+  const around = windowsAround(delta, fulls);
+  return around.find(({ windowEnd }) => windowEnd?.getTime() === delta.windowEnd?.getTime()) ?? around[0];
+}
+
+function windowsAround(delta: Grant, fulls: readonly Grant[]): Grant[] {
   return fulls
     .filter(
       ({ subscriptionItemId, windowStart, windowEnd }) =>
@@ -51,7 +56,7 @@ function windowOf(delta: Grant, fulls: readonly Grant[]): Grant | undefined {
         windowStart! <= delta.windowStart! &&
         delta.windowStart! < windowEnd!,
     )
-    .sort((a, b) => Number(b.windowStart) - Number(a.windowStart))[0];
+    .sort((a, b) => Number(b.windowStart) - Number(a.windowStart));
 }
 
 function entitlement(line: PaidLine, { subscriptionItemId, windowStart, windowEnd }: Grant): number {

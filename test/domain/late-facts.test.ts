@@ -205,3 +205,44 @@ test('packs burn in the order in which they were paid for', () => {
       .filter((key) => key.startsWith('pack')),
   ).toEqual([first.key, second.key]);
 });
+
+test('a month that landed before its change was heard of does not set the clock for the months after', () => {
+  const year = line('1', 'sub_1', START, addMonths(START, 12), { interval: 'year' });
+  const month = line('2', 'sub_1', day(45), addMonths(day(45), 1));
+  const credit = line('2', 'sub_1', day(45), year.end, { key: 'inv:in_2:il_2', kind: 'credit' });
+  const subscriptions = [subscription('sub_1', START, { interval: 'year' })];
+  const before: Facts = { subscriptions, lines: [year] };
+  const after: Facts = { subscriptions, lines: [year, month, credit] };
+  const punctual = freeUser();
+  for (const at of [0, 40]) hear(punctual, day(at), before);
+  for (const at of [45, 66]) hear(punctual, day(at), after);
+  const late = freeUser();
+  for (const at of [0, 40, 65]) hear(late, day(at), before);
+  hear(late, day(66), after);
+  expect([late.user.periodEnd, late.user.nextDueAt]).toEqual([
+    punctual.user.periodEnd,
+    punctual.user.nextDueAt,
+  ]);
+  // Of the month that was bought half lies beyond the running one.
+  expect([credits(punctual), credits(late)]).toEqual([50, 50]);
+});
+
+test('a second trial that gave nothing keeps no free allowance away once it is unpaid', () => {
+  const ended = { status: 'canceled', trialEnd: day(7), endedAt: day(1) };
+  const first = subscription('sub_1', START, ended);
+  const second = { trialEnd: day(28), currentPeriodEnd: day(28) };
+  const trials = [
+    line('1', 'sub_1', START, day(7), { kind: 'trial', amountMinor: 0 }),
+    line('2', 'sub_2', day(14), day(28), { kind: 'trial', amountMinor: 0 }),
+  ];
+  const account = freeUser();
+  const told = (status: string): Facts => ({
+    subscriptions: [first, subscription('sub_2', day(14), { ...second, status })],
+    lines: trials,
+  });
+  hear(account, day(14), told('trialing'));
+  expect(credits(account)).toBe(0);
+  // The month of the free plan has begun on day 31; the trial's grace runs until day 35.
+  hear(account, day(32), told('unpaid'));
+  expect(credits(account)).toBe(5);
+});
