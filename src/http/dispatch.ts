@@ -3,9 +3,10 @@ import express, { type Express, type Request, type RequestHandler, type Response
 import type { Context } from '../context.ts';
 import { TollgateError } from '../errors.ts';
 import { runAs } from '../lib/current.ts';
+import type { ChangeRequest } from '../lib/requests.ts';
 import type { Authenticator } from './auth.ts';
 import { actorOf, changeRequest } from './idempotency.ts';
-import { loggedProblem, writeError } from './problem.ts';
+import { loggedProblem, type Problem, writeError } from './problem.ts';
 import type { Lifecycle, Method, Principal, Route, RouteAnswer, RouteInput } from './route.ts';
 import { hasBody, refuseOtherMediaType, validated, validatedBody } from './validation.ts';
 
@@ -78,7 +79,7 @@ function handle(service: Service, route: Route): RequestHandler {
     try {
       const principal = await service.authenticator.authenticate(route.auth, request, response);
       await readBody(route, request, response);
-      const input = inputOf(service, route, request, principal);
+      const input = new Input(service, route, request, principal);
       const answer = await run(service.context, route, input);
       writeAnswer(response, answer);
     } catch (error) {
@@ -102,30 +103,53 @@ async function readBody(route: Route, request: Request, response: Response): Pro
   await (route.largeBody ? readLargeJson : readJson)(request, response);
 }
 
-function inputOf(service: Service, route: Route, request: Request, principal: Principal): RouteInput {
-  const bytes: unknown = request.body;
-  return {
-    params: validated(route.params, 'params', request.params),
-    query: validated(route.query, 'query', request.query),
-    body: route.method === 'post' && !route.rawBody ? validatedBody(route.body, request) : {},
-    principal,
-    change: route.idempotency === 'none' ? NO_CHANGE : changeRequest(route, request, principal),
-    requestId: String(request.id),
-    actor: actorOf(principal),
-    lifecycle: service.lifecycle,
-    problemOf: (error) => loggedProblem(service.context, request, error),
-    rawBody: Buffer.isBuffer(bytes) ? bytes : Buffer.alloc(0),
-    header: (name) => request.get(name),
-  };
+/** A class, so that a request makes no functions of its own. */
+class Input implements RouteInput {
+  readonly params: unknown;
+  readonly query: unknown;
+  readonly body: unknown;
+  readonly change: ChangeRequest;
+  readonly requestId: string;
+  readonly actor: string;
+  readonly lifecycle: Lifecycle;
+  readonly rawBody: Buffer;
+  readonly principal: Principal;
+  readonly #context: Context;
+  readonly #request: Request;
+
+  constructor({ context, lifecycle }: Service, route: Route, request: Request, principal: Principal) {
+    const bytes: unknown = request.body;
+    this.params = validated(route.params, 'params', request.params);
+    this.query = validated(route.query, 'query', request.query);
+    this.body = route.method === 'post' && !route.rawBody ? validatedBody(route.body, request) : {};
+    this.principal = principal;
+    this.change = route.idempotency === 'none' ? NO_CHANGE : changeRequest(route, request, principal);
+    this.requestId = String(request.id);
+    this.actor = actorOf(principal);
+    this.lifecycle = lifecycle;
+    this.rawBody = Buffer.isBuffer(bytes) ? bytes : NO_BYTES;
+    this.#context = context;
+    this.#request = request;
+  }
+
+  problemOf(error: unknown): Problem {
+    return loggedProblem(this.#context, this.#request, error);
+  }
+
+  header(name: string): string | undefined {
+    return this.#request.get(name);
+  }
 }
 
+const NO_BYTES = Buffer.alloc(0);
+
 /** For routes that change nothing, or whose repetition has no second effect by itself. */
-const NO_CHANGE = { key: '', scope: '', hash: Buffer.alloc(0), requestId: null, actor: '' };
+const NO_CHANGE = { key: '', scope: '', hash: NO_BYTES, requestId: null, actor: '' };
 
 function writeAnswer(response: Response, answer: RouteAnswer): void {
-  response.set('Cache-Control', 'no-store');
-  if (answer.replayed) response.set('Idempotent-Replayed', 'true');
-  response.status(answer.status);
+  response.setHeader('Cache-Control', 'no-store');
+  if (answer.replayed) response.setHeader('Idempotent-Replayed', 'true');
+  response.statusCode = answer.status;
   if (answer.text !== undefined) {
     response.type('text/csv').send(answer.text);
     return;

@@ -21,22 +21,18 @@ const consumeItem = z
 
 async function consumeItems(
   context: Context,
-  {
-    body,
-    requestId,
-    actor,
-    problemOf,
-  }: RouteInput<unknown, unknown, { items: z.output<typeof consumeItem>[] }>,
+  input: RouteInput<unknown, unknown, { items: z.output<typeof consumeItem>[] }>,
 ): Promise<RouteAnswer> {
+  const { body, requestId, actor } = input;
   const outcomes = await Promise.allSettled(
-    body.items.map(({ key, ...input }) =>
-      consume(context, input, { key, scope: BATCH_ITEM_SCOPE, hash: requestHash(input), requestId, actor }),
+    body.items.map(({ key, ...item }) =>
+      consume(context, item, { key, scope: BATCH_ITEM_SCOPE, hash: requestHash(item), requestId, actor }),
     ),
   );
   const results = outcomes.map((outcome) =>
     outcome.status === 'fulfilled'
       ? { status: 200, ...outcome.value.body, replayed: outcome.value.replayed }
-      : problemOf(outcome.reason),
+      : input.problemOf(outcome.reason),
   );
   return { status: 200, body: { results } };
 }

@@ -47,8 +47,8 @@ export const webhookRoutes: Route[] = [
     idempotency: 'none',
     rawBody: true,
     responses: { 200: answers('Stored.', z.strictObject({ received: z.literal(true) })) },
-    async handler(context, { rawBody, header }) {
-      await receiveWebhook(context, rawBody, header('stripe-signature'));
+    async handler(context, input) {
+      await receiveWebhook(context, input.rawBody, input.header('stripe-signature'));
       return { status: 200, body: { received: true } };
     },
   }),
