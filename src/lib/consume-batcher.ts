@@ -1,15 +1,25 @@
 /**
  * Group commit. While one batch is being committed the consumes that arrive gather, and go out together as the next;
- * no timer, so an idle service commits at once. What a batch cannot decide (store/consume-batch.ts) is decided alone,
- * and so is each request of a batch that failed: no request fails or waits because of another user's.
+ * no timer, so an idle service commits at once. On one PostgreSQL there is one such lane; on Citus one for each bucket,
+ * of which a few commit at once and the others gather meanwhile (docs/decisions/0008). What a batch cannot decide
+ * (store/consume-batch.ts) is decided alone, and so is each request of a batch that failed: no request fails or waits
+ * because of another user's.
  */
 import { setImmediate as turnOfEventLoop } from 'node:timers/promises';
 import { DatabaseError } from 'pg';
 import { TollgateError } from '../errors.ts';
-import { type BatchedConsume, consumeBatch, type Decision } from '../store/consume-batch.ts';
+import {
+  type BatchedConsume,
+  consumeBatch,
+  type Decision,
+  type Lane,
+  readLanes,
+} from '../store/consume-batch.ts';
 import type { Pool } from '../store/database.ts';
 
 const BATCH_MAX = 500;
+/** Each takes a connection; beyond this, what waits is better gathered into larger batches. */
+const LANES_AT_ONCE_MAX = 6;
 /** More than a second of work: whoever comes then is better off with another process, or later. */
 const WAITING_MAX = 10_000;
 /** Of the pool's connections; the others stay free for batches and for the other routes. */
@@ -32,8 +42,14 @@ export class ConsumeBatcher {
   readonly #pool: Pool;
   /** How many have no answer yet. */
   #waiting = 0;
-  #queue: Waiting[] = [];
-  #isCommitting = false;
+  /** Unknown until the database was asked. */
+  #laneOf: ((userId: string) => Lane) | undefined;
+  #isAsking = false;
+  /** Until then. */
+  #arrived: Waiting[] = [];
+  /** Lanes with what waits in them, in the order in which they will be taken. */
+  readonly #queues = new Map<Lane, Waiting[]>();
+  readonly #committing = new Set<Lane>();
   /** Users of whom one request is being decided alone, with those that wait until it is. */
   readonly #apart = new Map<string, Waiting[]>();
   readonly #alone: Waiting[] = [];
@@ -64,33 +80,65 @@ export class ConsumeBatcher {
       apart.push(waiting);
       return;
     }
-    this.#queue.push(waiting);
-    if (this.#isCommitting) return;
-    this.#isCommitting = true;
-    this.#commit();
-  }
-
-  async #commit(): Promise<void> {
-    while (this.#queue.length > 0) {
-      // What has arrived in the same turn of the event loop comes along.
-      await turnOfEventLoop();
-      const batch = this.#nextBatch();
-      try {
-        const decisions = await consumeBatch(
-          this.#pool,
-          batch.map(({ request }) => request),
-        );
-        this.#settleBatch(batch, decisions);
-      } catch (error) {
-        this.#failBatch(batch, error);
-      }
+    if (!this.#laneOf) {
+      this.#arrived.push(waiting);
+      void this.#askForLanes();
+      return;
     }
-    this.#isCommitting = false;
+    const lane = this.#laneOf(waiting.request.userId);
+    const queue = this.#queues.get(lane);
+    if (queue) queue.push(waiting);
+    else this.#queues.set(lane, [waiting]);
+    this.#startLane(lane);
   }
 
-  #nextBatch(): Waiting[] {
+  async #askForLanes(): Promise<void> {
+    if (this.#isAsking) return;
+    this.#isAsking = true;
+    try {
+      this.#laneOf = await readLanes(this.#pool);
+      for (const waiting of this.#arrived.splice(0)) this.#enqueue(waiting);
+    } catch (error) {
+      for (const waiting of this.#arrived.splice(0)) this.#fail(waiting, error);
+    } finally {
+      this.#isAsking = false;
+    }
+  }
+
+  #startLane(lane: Lane): void {
+    if (this.#committing.has(lane) || this.#committing.size >= LANES_AT_ONCE_MAX) return;
+    this.#committing.add(lane);
+    void this.#commit(lane);
+  }
+
+  async #commit(lane: Lane): Promise<void> {
+    // What has arrived in the same turn of the event loop comes along.
+    await turnOfEventLoop();
+    const batch = this.#nextBatch(lane);
+    try {
+      const decisions = await consumeBatch(
+        this.#pool,
+        lane,
+        batch.map(({ request }) => request),
+      );
+      this.#settleBatch(batch, decisions);
+    } catch (error) {
+      this.#failBatch(batch, error);
+    }
+    this.#committing.delete(lane);
+    for (const next of this.#queues.keys()) {
+      if (this.#committing.size >= LANES_AT_ONCE_MAX) break;
+      this.#startLane(next);
+    }
+  }
+
+  #nextBatch(lane: Lane): Waiting[] {
     const batch = new Map<string, Waiting>();
-    const taken = this.#queue.splice(0, BATCH_MAX);
+    const queue = this.#queues.get(lane) ?? [];
+    const taken = queue.splice(0, BATCH_MAX);
+    // What is left goes to the end of the line.
+    this.#queues.delete(lane);
+    if (queue.length > 0) this.#queues.set(lane, queue);
     for (const waiting of taken) {
       const id = `${waiting.request.userId} ${waiting.request.key}`;
       const first = batch.get(id);

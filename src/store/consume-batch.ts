@@ -46,20 +46,35 @@ interface Row {
   o_period_end: Date;
 }
 
+/** Whose consumes share a batch: everybody's (null), or those of the users of one bucket. */
+export type Lane = number | null;
+
+/**
+ * In which lane a user's consumes go, as the database says: one PostgreSQL decides all buckets in one batch, Citus a
+ * bucket at a time (docs/decisions/0008). It changes only while no process runs (prisma/citus.sql).
+ */
+export async function readLanes(pool: Pool): Promise<(userId: string) => Lane> {
+  const { rows } = await pool.query<{ lanes: number }>('select consume_lanes() as lanes');
+  return rows[0]?.lanes === 1 ? () => null : bucketOf;
+}
+
 /**
  * Decides each request by itself, in the given order, in one transaction of its own. A user and key may be in it once.
+ * @param lane of all of their users
  * @returns one decision per request; undefined where it has to be decided alone (store/account.ts): the user is
  *   unknown, locked just now or has something due, or a metered plan goes beyond its balance
  */
 export async function consumeBatch(
   pool: Pool,
+  lane: Lane,
   requests: readonly BatchedConsume[],
 ): Promise<(Decision | undefined)[]> {
   const column = <T>(of: (request: BatchedConsume) => T): T[] => requests.map(of);
   const { rows } = await pool.query<Row>({
     name: 'consume_batch',
-    text: 'select * from consume_batch($1, $2, $3, $4, $5, $6, $7, $8, $9)',
+    text: 'select * from consume_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)',
     values: [
+      lane,
       column(({ userId }) => bucketOf(userId)),
       column(({ userId }) => userId),
       column(({ key }) => key),

@@ -15,8 +15,11 @@ export const QUEUE_MIGRATION = 'bullmq';
 
 const FILTERS: SchemaFilter = { externalTables: [], externalEnums: [] };
 
-/** "TOLLGATE" in bytes: one deploy at a time on a database, whatever else takes advisory locks there. */
-const DEPLOY_LOCK_KEY = '0x544f4c4c47415445';
+/**
+ * "TOLLGATE" in bytes: one deploy at a time on a database, whatever else takes advisory locks there. In decimal, as
+ * PostgreSQL 15 does not read hexadecimal.
+ */
+const DEPLOY_LOCK_KEY = '6075158312842777669';
 
 function migrationFolders(prismaFolder: string): string[] {
   const folder = join(prismaFolder, 'migrations');

@@ -18,10 +18,6 @@ const CONNECTIONS = 20;
 
 let library: Library;
 let users = 0;
-beforeAll(async () => {
-  library = await openLibrary({ maxConnections: CONNECTIONS });
-});
-afterAll(() => library.close());
 
 const request = (key: string, content: unknown = key): ChangeRequest => ({
   key,
@@ -74,115 +70,6 @@ async function rowsOf(userId: string): Promise<unknown> {
   );
 }
 
-describe('a batch', () => {
-  it('writes row for row what the same requests write one by one', async () => {
-    const seed = announceSeed('batch against one by one');
-    const tokens = fc.oneof(fc.integer({ min: 1, max: 9_000 }), fc.constantFrom(500, 2_000, 10_000));
-    const history = fc.record({
-      bonuses: fc.array(
-        fc.record<Bonus>({
-          tokens,
-          source: fc.constantFrom('bonus', 'adjustment'),
-          expiresInDays: fc.constantFrom(null, 20, 28, 40),
-        }),
-        { maxLength: 6 },
-      ),
-      consumes: fc.array(fc.record({ tokens, key: fc.nat(15), isNoted: fc.boolean() }), { maxLength: 25 }),
-    });
-    const live = async (
-      door: Door,
-      { bonuses, consumes }: typeof history extends fc.Arbitrary<infer T> ? T : never,
-    ) => {
-      const userId = await newUser(bonuses);
-      const answers = [];
-      for (const { tokens, key, isNoted } of consumes) {
-        const metadata = isNoted ? { note: `"${key}" \\ {é, NULL}`, deep: [1, null] } : undefined;
-        const asked = request(`key ${key} "\\,{}`, [tokens, isNoted]);
-        answers.push(
-          await door(library.context, { userId, tokens, metadata }, asked).catch((error: unknown) => {
-            if (error instanceof TollgateError) return [error.code, error.message, error.members];
-            throw error;
-          }),
-        );
-      }
-      const text = JSON.stringify(answers).replace(/"(entryId|grantId)":"[^"]+"/g, '"$1"');
-      return { answers: text, rows: await rowsOf(userId) };
-    };
-    await fc.assert(
-      fc.asyncProperty(history, async (lived) => {
-        expect(await live(inBatch, lived)).toEqual(await live(alone, lived));
-      }),
-      { seed, numRuns: 60 },
-    );
-  }, 120_000);
-
-  it('decides requests of many users and many of one user, each by itself, and every unit is accounted for', async () => {
-    const ids = await Promise.all(Array.from({ length: 20 }, () => newUser([3_000, 500, 7_000].map(bonus))));
-    const asked = ids.flatMap((userId, u) =>
-      Array.from({ length: 40 }, (_, n) => ({
-        userId,
-        tokens: 1 + ((u * 31 + n * 977) % 2_500),
-        key: `many-${n % 33}`,
-      })),
-    );
-    const outcomes = await Promise.allSettled(asked.map((one) => spend(one.userId, one.tokens, one.key)));
-    for (const userId of ids) {
-      const taken = new Map<string, number>();
-      outcomes.forEach((outcome, index) => {
-        if (outcome.status === 'fulfilled' && asked[index]!.userId === userId) {
-          taken.set(String(outcome.value.body.entryId), outcome.value.body.tokensUsed);
-        }
-      });
-      const spent = [...taken.values()].reduce((sum, tokens) => sum + tokens, 0);
-      expect(await readUsage(library.context, userId)).toMatchObject({
-        totalTokensUsed: spent,
-        availableTokens: 20_500 - spent,
-      });
-      // What is left pays for none of those that were refused.
-      const refused = outcomes.flatMap((outcome, index) =>
-        outcome.status === 'rejected' &&
-        outcome.reason.code === 'insufficient_credits' &&
-        asked[index]!.userId === userId
-          ? [asked[index]!.tokens]
-          : [],
-      );
-      expect(Math.min(...refused)).toBeGreaterThan(20_500 - spent);
-    }
-    expect(await findViolations(library.context.pool)).toEqual([]);
-  });
-
-  it('beside holds, captures, refunds and grants of the same users loses and doubles nothing', async () => {
-    const ids = await Promise.all(Array.from({ length: 5 }, () => newUser([bonus(200_000)])));
-    const round = async (userId: string, n: number): Promise<number> => {
-      const { context } = library;
-      const hold = await placeHold(context, { userId, tokens: 300 }, request(`hold-${n}`));
-      const taken = await spend(userId, 100, `take-${n}`);
-      await captureHold(context, { holdId: String(hold.body.holdId), tokens: 50 }, request(`capture-${n}`));
-      const input = { userId, tokens: 10, source: 'bonus' as const, reason: 'beside' };
-      await grantCredits(context, input, request(`beside-${n}`));
-      if (n % 2 === 0) return 150;
-      await refund(context, { entryId: String(taken.body.entryId), reason: 'test' }, request(`back-${n}`));
-      return 50;
-    };
-    const used = await Promise.all(
-      ids.map(async (userId) =>
-        (await Promise.all(Array.from({ length: 20 }, (_, n) => round(userId, n)))).reduce(
-          (a, b) => a + b,
-          0,
-        ),
-      ),
-    );
-    for (const [index, userId] of ids.entries()) {
-      expect(await readUsage(library.context, userId)).toMatchObject({
-        totalTokensUsed: used[index],
-        availableTokens: 210_000 + 200 - used[index]!,
-        heldTokens: 0,
-      });
-    }
-    expect(await findViolations(library.context.pool)).toEqual([]);
-  });
-});
-
 /** On every connection, so that a statement that waits for a lock cannot pass by giving up. */
 async function waitForLocksForEver(): Promise<void> {
   const { pool } = library.context;
@@ -193,95 +80,218 @@ async function waitForLocksForEver(): Promise<void> {
   }
 }
 
-describe('one request never harms its neighbours', () => {
-  it('where its user is locked by somebody, the others are answered meanwhile', async () => {
-    const [locked, ...free] = await Promise.all(Array.from({ length: 10 }, () => newUser()));
-    await waitForLocksForEver();
-    const other = await library.context.pool.connect();
-    await other.query('begin');
-    await other.query('select 1 from users where bucket = $1 and id = $2 for update', [
-      bucketOf(locked!),
-      locked,
-    ]);
-    const waiting = Promise.all([spend(locked!, 100, 'waits-1'), spend(locked!, 100, 'waits-2')]);
-    await Promise.all(free.map((userId) => spend(userId, 100, 'passes')));
-    await Promise.all(free.map((userId) => spend(userId, 100, 'passes again')));
-    await other.query('commit');
-    other.release();
-    expect((await waiting).map(({ body }) => body.availableTokens).sort()).toEqual([9_800, 9_900]);
+describe.each([
+  ['in one lane, on one PostgreSQL', false],
+  ['in a lane for each bucket, as on Citus', true],
+])('%s:', (_, isDistributed) => {
+  beforeAll(async () => {
+    library = await openLibrary({ maxConnections: CONNECTIONS, isDistributed });
   });
+  afterAll(() => library.close());
 
-  it('where it makes the whole statement fail, the others are decided alone', async () => {
-    const [poisoned, ...sound] = await Promise.all(Array.from({ length: 10 }, () => newUser()));
-    const outcomes = await Promise.allSettled([
-      consume(library.context, { userId: poisoned!, metadata: { text: '\u0000' } }, request('poison')),
-      spend(poisoned!, 100, 'sound, of the same user'),
-      ...sound.map((userId) => spend(userId, 100, 'sound')),
-    ]);
-    expect(outcomes.map(({ status }) => status)).toEqual(['rejected', ...Array(10).fill('fulfilled')]);
-    expect(await readUsage(library.context, poisoned!)).toMatchObject({ availableTokens: 9_900 });
-  });
-
-  it('where its user is unknown or has something due, each gets its own answer', async () => {
-    const [due, sound] = [await newUser(), await newUser()];
-    library.setTime('2026-02-28T10:00:00.000Z');
-    const later = await newUser();
-    const outcomes = await Promise.allSettled([
-      spend('nobody at all', 100, 'unknown'),
-      ...Array.from({ length: 5 }, (_, n) => spend(due, 2_000, `after the reset ${n}`)),
-      spend(later, 100, 'sound'),
-    ]);
-    library.setTime(START);
-    expect(
-      outcomes.map((outcome) => (outcome.status === 'rejected' ? outcome.reason.code : 'taken')),
-    ).toEqual(['not_found', ...Array(6).fill('taken')]);
-    expect(await readUsage(library.context, due)).toMatchObject({
-      availableTokens: 0,
-      totalTokensUsed: 10_000,
-    });
-    expect(await readUsage(library.context, sound)).toMatchObject({ availableTokens: 10_000 });
-  });
-});
-
-describe('the queue', () => {
-  it('takes no more than 10,000 requests and refuses the next with `unavailable` and Retry-After', async () => {
-    const never = { query: () => new Promise(() => {}) };
-    const batcher = new ConsumeBatcher(never as never);
-    const one = (n: number) =>
-      batcher.decide(
-        {
-          userId: `user-${n}`,
-          key: 'key',
-          tokens: 1,
-          requestHash: Buffer.alloc(16),
-          feature: null,
-          metadata: null,
-          requestId: null,
-          now: new Date(START),
-        },
-        () => Promise.reject(new Error('not asked for')),
+  describe('a batch', () => {
+    it('writes row for row what the same requests write one by one', async () => {
+      const seed = announceSeed('batch against one by one');
+      const tokens = fc.oneof(fc.integer({ min: 1, max: 9_000 }), fc.constantFrom(500, 2_000, 10_000));
+      const history = fc.record({
+        bonuses: fc.array(
+          fc.record<Bonus>({
+            tokens,
+            source: fc.constantFrom('bonus', 'adjustment'),
+            expiresInDays: fc.constantFrom(null, 20, 28, 40),
+          }),
+          { maxLength: 6 },
+        ),
+        consumes: fc.array(fc.record({ tokens, key: fc.nat(15), isNoted: fc.boolean() }), { maxLength: 25 }),
+      });
+      const live = async (
+        door: Door,
+        { bonuses, consumes }: typeof history extends fc.Arbitrary<infer T> ? T : never,
+      ) => {
+        const userId = await newUser(bonuses);
+        const answers = [];
+        for (const { tokens, key, isNoted } of consumes) {
+          const metadata = isNoted ? { note: `"${key}" \\ {é, NULL}`, deep: [1, null] } : undefined;
+          const asked = request(`key ${key} "\\,{}`, [tokens, isNoted]);
+          answers.push(
+            await door(library.context, { userId, tokens, metadata }, asked).catch((error: unknown) => {
+              if (error instanceof TollgateError) return [error.code, error.message, error.members];
+              throw error;
+            }),
+          );
+        }
+        const text = JSON.stringify(answers).replace(/"(entryId|grantId)":"[^"]+"/g, '"$1"');
+        return { answers: text, rows: await rowsOf(userId) };
+      };
+      await fc.assert(
+        fc.asyncProperty(history, async (lived) => {
+          expect(await live(inBatch, lived)).toEqual(await live(alone, lived));
+        }),
+        { seed, numRuns: 60 },
       );
-    for (let n = 0; n < 10_000; n++) void one(n);
-    await expect(async () => one(10_000)).rejects.toMatchObject({
-      code: 'unavailable',
-      retryAfterSeconds: 1,
+    }, 120_000);
+
+    it('decides requests of many users and many of one user, each by itself, and every unit is accounted for', async () => {
+      const ids = await Promise.all(
+        Array.from({ length: 20 }, () => newUser([3_000, 500, 7_000].map(bonus))),
+      );
+      const asked = ids.flatMap((userId, u) =>
+        Array.from({ length: 40 }, (_, n) => ({
+          userId,
+          tokens: 1 + ((u * 31 + n * 977) % 2_500),
+          key: `many-${n % 33}`,
+        })),
+      );
+      const outcomes = await Promise.allSettled(asked.map((one) => spend(one.userId, one.tokens, one.key)));
+      for (const userId of ids) {
+        const taken = new Map<string, number>();
+        outcomes.forEach((outcome, index) => {
+          if (outcome.status === 'fulfilled' && asked[index]!.userId === userId) {
+            taken.set(String(outcome.value.body.entryId), outcome.value.body.tokensUsed);
+          }
+        });
+        const spent = [...taken.values()].reduce((sum, tokens) => sum + tokens, 0);
+        expect(await readUsage(library.context, userId)).toMatchObject({
+          totalTokensUsed: spent,
+          availableTokens: 20_500 - spent,
+        });
+        // What is left pays for none of those that were refused.
+        const refused = outcomes.flatMap((outcome, index) =>
+          outcome.status === 'rejected' &&
+          outcome.reason.code === 'insufficient_credits' &&
+          asked[index]!.userId === userId
+            ? [asked[index]!.tokens]
+            : [],
+        );
+        expect(Math.min(...refused)).toBeGreaterThan(20_500 - spent);
+      }
+      expect(await findViolations(library.context.pool)).toEqual([]);
+    });
+
+    it('beside holds, captures, refunds and grants of the same users loses and doubles nothing', async () => {
+      const ids = await Promise.all(Array.from({ length: 5 }, () => newUser([bonus(200_000)])));
+      const round = async (userId: string, n: number): Promise<number> => {
+        const { context } = library;
+        const hold = await placeHold(context, { userId, tokens: 300 }, request(`hold-${n}`));
+        const taken = await spend(userId, 100, `take-${n}`);
+        await captureHold(context, { holdId: String(hold.body.holdId), tokens: 50 }, request(`capture-${n}`));
+        const input = { userId, tokens: 10, source: 'bonus' as const, reason: 'beside' };
+        await grantCredits(context, input, request(`beside-${n}`));
+        if (n % 2 === 0) return 150;
+        await refund(context, { entryId: String(taken.body.entryId), reason: 'test' }, request(`back-${n}`));
+        return 50;
+      };
+      const used = await Promise.all(
+        ids.map(async (userId) =>
+          (await Promise.all(Array.from({ length: 20 }, (_, n) => round(userId, n)))).reduce(
+            (a, b) => a + b,
+            0,
+          ),
+        ),
+      );
+      for (const [index, userId] of ids.entries()) {
+        expect(await readUsage(library.context, userId)).toMatchObject({
+          totalTokensUsed: used[index],
+          availableTokens: 210_000 + 200 - used[index]!,
+          heldTokens: 0,
+        });
+      }
+      expect(await findViolations(library.context.pool)).toEqual([]);
     });
   });
 
-  it('that finds no database fails each request at once, and works again when there is one', async () => {
-    const userId = await newUser();
-    const { pool } = library.context;
-    const { rows } = await pool.query<{ pid: number }>('select pg_backend_pid() as pid');
-    const outcomes = Promise.allSettled(Array.from({ length: 30 }, (_, n) => spend(userId, 10, `cut-${n}`)));
-    const other = await pool.connect();
-    await other.query(
-      'select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()',
-    );
-    other.release();
-    expect(rows).toHaveLength(1);
-    await outcomes;
-    const again = await Promise.all(Array.from({ length: 30 }, (_, n) => spend(userId, 10, `cut-${n}`)));
-    expect(new Set(again.map(({ body }) => body.entryId)).size).toBe(30);
-    expect(await readUsage(library.context, userId)).toMatchObject({ totalTokensUsed: 300 });
+  describe('one request never harms its neighbours', () => {
+    it('where its user is locked by somebody, the others are answered meanwhile', async () => {
+      const [locked, ...free] = await Promise.all(Array.from({ length: 10 }, () => newUser()));
+      await waitForLocksForEver();
+      const other = await library.context.pool.connect();
+      await other.query('begin');
+      await other.query('select 1 from users where bucket = $1 and id = $2 for update', [
+        bucketOf(locked!),
+        locked,
+      ]);
+      const waiting = Promise.all([spend(locked!, 100, 'waits-1'), spend(locked!, 100, 'waits-2')]);
+      await Promise.all(free.map((userId) => spend(userId, 100, 'passes')));
+      await Promise.all(free.map((userId) => spend(userId, 100, 'passes again')));
+      await other.query('commit');
+      other.release();
+      expect((await waiting).map(({ body }) => body.availableTokens).sort()).toEqual([9_800, 9_900]);
+    });
+
+    it('where it makes the whole statement fail, the others are decided alone', async () => {
+      const [poisoned, ...sound] = await Promise.all(Array.from({ length: 10 }, () => newUser()));
+      const outcomes = await Promise.allSettled([
+        consume(library.context, { userId: poisoned!, metadata: { text: '\u0000' } }, request('poison')),
+        spend(poisoned!, 100, 'sound, of the same user'),
+        ...sound.map((userId) => spend(userId, 100, 'sound')),
+      ]);
+      expect(outcomes.map(({ status }) => status)).toEqual(['rejected', ...Array(10).fill('fulfilled')]);
+      expect(await readUsage(library.context, poisoned!)).toMatchObject({ availableTokens: 9_900 });
+    });
+
+    it('where its user is unknown or has something due, each gets its own answer', async () => {
+      const [due, sound] = [await newUser(), await newUser()];
+      library.setTime('2026-02-28T10:00:00.000Z');
+      const later = await newUser();
+      const outcomes = await Promise.allSettled([
+        spend('nobody at all', 100, 'unknown'),
+        ...Array.from({ length: 5 }, (_, n) => spend(due, 2_000, `after the reset ${n}`)),
+        spend(later, 100, 'sound'),
+      ]);
+      library.setTime(START);
+      expect(
+        outcomes.map((outcome) => (outcome.status === 'rejected' ? outcome.reason.code : 'taken')),
+      ).toEqual(['not_found', ...Array(6).fill('taken')]);
+      expect(await readUsage(library.context, due)).toMatchObject({
+        availableTokens: 0,
+        totalTokensUsed: 10_000,
+      });
+      expect(await readUsage(library.context, sound)).toMatchObject({ availableTokens: 10_000 });
+    });
+  });
+
+  describe('the queue', () => {
+    it('takes no more than 10,000 requests and refuses the next with `unavailable` and Retry-After', async () => {
+      const never = { query: () => new Promise(() => {}) };
+      const batcher = new ConsumeBatcher(never as never);
+      const one = (n: number) =>
+        batcher.decide(
+          {
+            userId: `user-${n}`,
+            key: 'key',
+            tokens: 1,
+            requestHash: Buffer.alloc(16),
+            feature: null,
+            metadata: null,
+            requestId: null,
+            now: new Date(START),
+          },
+          () => Promise.reject(new Error('not asked for')),
+        );
+      for (let n = 0; n < 10_000; n++) void one(n);
+      await expect(async () => one(10_000)).rejects.toMatchObject({
+        code: 'unavailable',
+        retryAfterSeconds: 1,
+      });
+    });
+
+    it('that finds no database fails each request at once, and works again when there is one', async () => {
+      const userId = await newUser();
+      const { pool } = library.context;
+      const { rows } = await pool.query<{ pid: number }>('select pg_backend_pid() as pid');
+      const outcomes = Promise.allSettled(
+        Array.from({ length: 30 }, (_, n) => spend(userId, 10, `cut-${n}`)),
+      );
+      const other = await pool.connect();
+      await other.query(
+        'select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()',
+      );
+      other.release();
+      expect(rows).toHaveLength(1);
+      await outcomes;
+      const again = await Promise.all(Array.from({ length: 30 }, (_, n) => spend(userId, 10, `cut-${n}`)));
+      expect(new Set(again.map(({ body }) => body.entryId)).size).toBe(30);
+      expect(await readUsage(library.context, userId)).toMatchObject({ totalTokensUsed: 300 });
+    });
   });
 });

@@ -3,7 +3,7 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, it } from 'vitest';
 import { signUp } from '../../src/lib/users.ts';
-import { doors } from '../support/doors.ts';
+import { type Door, doors, inBatch } from '../support/doors.ts';
 import { type Library, openLibrary } from '../support/library.ts';
 import { announceSeed } from '../support/seed.ts';
 import { commands, History } from './history.ts';
@@ -11,15 +11,20 @@ import { commands, History } from './history.ts';
 /** LEDGER_RUNS for a long night; CI keeps to the number that the README promises. */
 const RUNS = Number(process.env.LEDGER_RUNS ?? 2_000);
 const LANES = 6;
-let library: Library;
-beforeAll(async () => {
-  library = await openLibrary({ maxConnections: LANES + 2 });
-});
-afterAll(() => library.close());
+const ways: [name: string, door: Door, isDistributed: boolean, runs: number][] = [
+  ...doors.map(([name, door]): [string, Door, boolean, number] => [name, door, false, RUNS / 2]),
+  ['in a batch of one bucket', inBatch, true, RUNS / 10],
+];
 
-describe.each(doors)('the ledger, consumes decided %s,', (name, door) => {
+describe.each(ways)('the ledger, consumes decided %s,', (name, door, isDistributed, runs) => {
+  let library: Library;
+  beforeAll(async () => {
+    library = await openLibrary({ maxConnections: LANES + 2, isDistributed });
+  });
+  afterAll(() => library.close());
+
   it(
-    `equals the model and holds every invariant after each of up to 60 commands, over ${RUNS / 2} histories`,
+    `equals the model and holds every invariant after each of up to 60 commands, over ${runs} histories`,
     async () => {
       const seed = announceSeed(`ledger model, consumes ${name}`);
       let steps = 0;
@@ -32,7 +37,7 @@ describe.each(doors)('the ledger, consumes decided %s,', (name, door) => {
           steps++;
         }
       });
-      const perLane = Math.ceil(RUNS / 2 / LANES);
+      const perLane = Math.ceil(runs / LANES);
       const lanes = Array.from({ length: LANES }, (_, lane) =>
         fc.assert(histories, { seed: seed + lane, numRuns: perLane, endOnFailure: false }),
       );

@@ -3,6 +3,7 @@
 import { randomUUID } from 'node:crypto';
 import pg from 'pg';
 import { inject } from 'vitest';
+import { distribute } from './citus.ts';
 
 export interface TestDatabase {
   url: string;
@@ -39,6 +40,13 @@ async function create(template: string): Promise<TestDatabase> {
 /** Migrated and empty. */
 export function createTestDatabase(): Promise<TestDatabase> {
   return create(inject('testTemplate'));
+}
+
+/** The same as prisma/citus.sql leaves it: a lane for each bucket. */
+export async function createDistributedDatabase(): Promise<TestDatabase> {
+  const database = await createTestDatabase();
+  await distribute(database.url);
+  return database;
 }
 
 /** Without any table: what a first deploy finds. */

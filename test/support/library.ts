@@ -6,7 +6,7 @@ import type { Context } from '../../src/context.ts';
 import { type Catalogue, DEFAULT_CATALOGUE } from '../../src/domain/plans.ts';
 import type { WakeUp } from '../../src/queue.ts';
 import { openDatabase } from '../../src/store/database.ts';
-import { createTestDatabase } from './database.ts';
+import { createDistributedDatabase, createTestDatabase } from './database.ts';
 
 export interface Library {
   context: Context;
@@ -24,8 +24,9 @@ export const START = '2026-01-31T10:00:00.000Z';
 /** Nothing listens there: a test that reaches for Stripe fails at once. */
 const NO_STRIPE = { host: '127.0.0.1', port: 9, protocol: 'http', maxNetworkRetries: 0 } as const;
 
-export async function openLibrary({ maxConnections = 10 } = {}): Promise<Library> {
-  const database = await createTestDatabase();
+/** @param options.isDistributed on a database as prisma/citus.sql leaves it */
+export async function openLibrary({ maxConnections = 10, isDistributed = false } = {}): Promise<Library> {
+  const database = await (isDistributed ? createDistributedDatabase() : createTestDatabase());
   const { pool, db, close } = openDatabase(database.url, () => {}, { maxConnections });
   const woken: WakeUp[] = [];
   const config = configOf({

@@ -1,0 +1,80 @@
+// What prisma/citus.sql makes of a database, as far as plain PostgreSQL can show it (test/support/citus.ts).
+import pg from 'pg';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { CITUS_SQL, distribute } from '../support/citus.ts';
+import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+
+let database: TestDatabase;
+let client: pg.Client;
+beforeAll(async () => {
+  database = await createTestDatabase();
+  client = new pg.Client({ connectionString: database.url });
+  await client.connect();
+  await distribute(database.url);
+});
+afterAll(async () => {
+  await client.end();
+  await database.drop();
+});
+
+const column = async (sql: string): Promise<unknown[]> =>
+  (await client.query({ text: sql, rowMode: 'array' })).rows.flat();
+
+const triggers = () =>
+  column(`select pg_get_triggerdef(oid) from pg_trigger where not tgisinternal order by tgname`);
+
+test('every table that has a bucket is distributed by it, and nothing else is', async () => {
+  const distributed = await column('select logicalrelid::text from pg_dist_partition order by 1');
+  expect(distributed).toEqual(
+    await column(`select c.relname::text from pg_class c join pg_attribute a on a.attrelid = c.oid
+      where c.relkind = 'r' and a.attname = 'bucket' order by 1`),
+  );
+});
+
+test('the foreign keys between them, and between no others, are there', async () => {
+  expect(
+    await column(`select distinct (conrelid in (select logicalrelid from pg_dist_partition))
+      and confrelid in (select logicalrelid from pg_dist_partition) from pg_constraint
+      where contype = 'f' and conrelid <> 'reconciliation_differences'::regclass
+        and connamespace = 'public'::regnamespace`),
+  ).toEqual([true]);
+});
+
+test('the ledger has the triggers that it had', async () => {
+  const plain = await createTestDatabase();
+  const before = new pg.Client({ connectionString: plain.url });
+  await before.connect();
+  const { rows } = await before.query({
+    text: 'select pg_get_triggerdef(oid) from pg_trigger where not tgisinternal order by tgname',
+    rowMode: 'array',
+  });
+  expect(await triggers()).toEqual(rows.flat());
+  expect(rows).toHaveLength(2);
+  await before.end();
+  await plain.drop();
+});
+
+test('it can be run again, after a failure in its midst as well', async () => {
+  const before = await triggers();
+  await client.query(CITUS_SQL);
+  await client.query('drop trigger ledger_entries_no_truncate on ledger_entries');
+  await client.query(`delete from pg_dist_partition where logicalrelid = 'workflows'::regclass`);
+  await client.query(CITUS_SQL);
+  expect(await triggers()).toEqual(before);
+  expect(await column(`select count(*)::int from pg_dist_partition`)).toEqual([9]);
+});
+
+test('the batch is of one bucket: nothing in it is read or written by another equality, and no plan is kept', async () => {
+  expect(await column('select consume_lanes()')).toEqual([1024]);
+  expect(await column('select name::oid::regproc::text from distributed_functions')).toEqual([
+    'consume_batch',
+  ]);
+  const [body] = (await column(`select pg_get_functiondef('consume_batch'::regproc)`)) as [string];
+  expect(body).not.toContain('force_generic_plan');
+  const equalities = [...body.matchAll(/\bbucket = (\S+)/g)].map(([, other]) => other);
+  expect(new Set(equalities)).toEqual(new Set(['p_bucket']));
+  // Each table that it names, inserts apart, has one.
+  const named = [...body.matchAll(/(?:FROM|JOIN|UPDATE) (users|credit_grants|ledger_entries)\b/g)];
+  expect(named).toHaveLength(9);
+  expect(equalities).toHaveLength(named.length);
+});
