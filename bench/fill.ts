@@ -1,5 +1,6 @@
 // Users by the hundred thousand, written as signup and grants would have written them, so that every invariant holds.
 import type pg from 'pg';
+import { addMonths } from '../src/domain/period.ts';
 import { bucketOf } from '../src/store/bucket.ts';
 import { newUserRowId } from '../src/store/ids.ts';
 
@@ -9,12 +10,11 @@ export interface Population {
   tokensPerGrant: number;
   /** Consumes of one token each that every user has behind it. */
   earlierConsumes: number;
-  /** When the users' period ends; in the past = a reset is due. */
+  /** When the users' month ends; in the past = a reset is due. */
   periodEnd: Date;
 }
 
 const CHUNK = 5_000;
-const PERIOD_MS = 30 * 86_400_000;
 
 const INSERT_USERS = `
   insert into users (bucket, id, available_tokens, monthly_reset_date, period_end, period_anchor, free_allowance_start,
@@ -40,8 +40,10 @@ const INSERT_ENTRIES = `
   from unnest($1::smallint[], $2::text[], $3::text[], $4::int[]) g(bucket, id, user_id, n)`;
 
 export async function fill(client: pg.Client, population: Population): Promise<void> {
-  const { users, grantsPerUser, tokensPerGrant, periodEnd } = population;
-  const start = new Date(periodEnd.getTime() - PERIOD_MS);
+  const { users, grantsPerUser, tokensPerGrant } = population;
+  const start = addMonths(population.periodEnd, -1);
+  // Not later, but up to three days earlier where the month before is a short one.
+  const periodEnd = addMonths(start, 1);
   const perChunk = Math.max(1, Math.floor(CHUNK / grantsPerUser));
   for (let from = 0; from < users; from += perChunk) {
     const ids = Array.from({ length: Math.min(perChunk, users - from) }, (_, n) => `user-${from + n}`);

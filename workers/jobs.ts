@@ -5,7 +5,6 @@ import { verifyLedgers } from '../src/lib/parking.ts';
 import { rollUsers } from '../src/lib/roll-users.ts';
 import { runWorkflow } from '../src/lib/workflows.ts';
 import { type JobRun, payloadSchemas } from '../src/queue.ts';
-import { listDueUsers, listLapsedUsers } from '../src/store/users.ts';
 import { listUnfinishedWorkflows } from '../src/store/workflows.ts';
 import { backfillEvents, sweepInbox } from '../src/stripe/backfill.ts';
 import { handleStripeEvent } from '../src/stripe/handle.ts';
@@ -31,8 +30,8 @@ export async function runJob(context: Context, { name, data, isLast }: JobRun): 
 }
 
 const SCHEDULED: Record<ScheduledJob, (context: Context) => Promise<unknown>> = {
-  'reset-due-users': (context) => rollUsers(context, listDueUsers),
-  'check-subscription-expiry': (context) => rollUsers(context, listLapsedUsers),
+  'reset-due-users': (context) => rollUsers(context, 'due'),
+  'check-subscription-expiry': (context) => rollUsers(context, 'lapsed'),
   'sweep-inbox': sweep,
   'backfill-events': (context) => backfillEvents(context),
   'verify-ledger': verifyLedgers,

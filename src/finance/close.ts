@@ -6,7 +6,6 @@ import type { Context } from '../context.ts';
 import { invalidField } from '../errors.ts';
 import { rollUsers } from '../lib/roll-users.ts';
 import { type Books, type CreditRow, type LineRow, type Month, readBooks } from '../store/close.ts';
-import { listDueUsers } from '../store/users.ts';
 import {
   type CloseDifference,
   monthOf,
@@ -63,7 +62,7 @@ export async function closeMonth(context: Context, month: string): Promise<Close
   const range = monthRange(month);
   if (range.start > now) throw invalidField('params.month', 'has not begun');
   // What fell due in the month bears its date whenever it is written: it is written first.
-  await rollUsers(context, listDueUsers);
+  await rollUsers(context, 'due');
   const side = await readStripeMonth(context, range);
   const books = await readBooks(context.pool, range);
   const isFinal = range.end <= now;

@@ -1,6 +1,6 @@
 /** Columns of the tables behind an account, and how a row becomes what the domain knows. */
 import { z } from 'zod';
-import type { Grant, Hold, UserState } from '../domain/model.ts';
+import type { Entry, Grant, Hold, UserState } from '../domain/model.ts';
 
 export interface UserRow extends UserState {
   headGrantId: string | null;
@@ -66,6 +66,42 @@ export const grantColumns: Record<keyof Grant, string> = {
   createdAt: 'created_at',
 };
 
+/** Grant columns that a unit of work may change; the rest is written once. */
+export const mutableGrantFields = [
+  'remainingTokens',
+  'heldTokens',
+  'expiresAt',
+  'closedAt',
+  'voidedAt',
+  'expiredTokens',
+  'voidedTokens',
+  'clawedTokens',
+  'clawTargetTokens',
+  'clawDebtTokens',
+  'settledDebtTokens',
+  'isWithheld',
+] as const satisfies readonly (keyof Grant)[];
+
+/** The columns of an entry's parts and its request hash have another form than the fields. */
+export const entryColumns: Record<Exclude<keyof Entry, 'parts' | 'requestHash'>, string> = {
+  seq: 'seq',
+  type: 'type',
+  tokens: 'tokens',
+  balanceAfter: 'balance_after',
+  availableAfter: 'available_after',
+  totalUsedAfter: 'total_used_after',
+  overageTokens: 'overage_tokens',
+  debtDeltaTokens: 'debt_delta_tokens',
+  key: 'key',
+  reason: 'reason',
+  feature: 'feature',
+  metadata: 'metadata',
+  requestId: 'request_id',
+  refersToSeq: 'refers_to_seq',
+  holdId: 'hold_id',
+  createdAt: 'created_at',
+};
+
 export const holdColumns: Record<keyof Hold, string> = {
   id: 'id',
   key: 'key',
@@ -89,32 +125,39 @@ export const USER_SELECT = selectList(userColumns);
 export const GRANT_SELECT = selectList(grantColumns);
 export const HOLD_SELECT = selectList(holdColumns);
 
-/** User columns that a unit of work may change; the rest is written once. */
-export const mutableUserFields = [
-  'availableTokens',
-  'heldTokens',
-  'debtTokens',
-  'totalTokensUsed',
-  'monthlyTokensUsed',
-  'monthlyResetDate',
-  'periodEnd',
-  'periodAnchor',
-  'freeAllowanceStart',
-  'isSubscribed',
-  'subscriptionTier',
-  'subscriptionEndsAt',
-  'accessEndsAt',
-  'currentSubscriptionId',
-  'stripeCustomerId',
-  'isMetered',
-  'headGrantId',
-  'headRemainingTokens',
-  'lastSeq',
-  'nextDueAt',
-] as const satisfies readonly (keyof UserRow)[];
+/** User columns that a unit of work may change, with their types; the rest is written once. */
+const mutableUserTypes = {
+  availableTokens: 'bigint',
+  heldTokens: 'bigint',
+  debtTokens: 'bigint',
+  totalTokensUsed: 'bigint',
+  monthlyTokensUsed: 'bigint',
+  monthlyResetDate: 'timestamptz',
+  periodEnd: 'timestamptz',
+  periodAnchor: 'timestamptz',
+  freeAllowanceStart: 'timestamptz',
+  isSubscribed: 'boolean',
+  subscriptionTier: 'text',
+  subscriptionEndsAt: 'timestamptz',
+  accessEndsAt: 'timestamptz',
+  currentSubscriptionId: 'text',
+  stripeCustomerId: 'text',
+  isMetered: 'boolean',
+  headGrantId: 'text',
+  headRemainingTokens: 'bigint',
+  lastSeq: 'bigint',
+  nextDueAt: 'timestamptz',
+} as const satisfies Partial<Record<keyof UserRow, string>>;
+export type MutableUserField = keyof typeof mutableUserTypes;
+export const mutableUserFields = Object.keys(mutableUserTypes) as MutableUserField[];
 
 export function userColumn(field: keyof UserRow): string {
   return userColumns[field];
+}
+
+/** As in the column list of a record set. */
+export function typedUserColumn(field: MutableUserField): string {
+  return `${userColumns[field]} ${mutableUserTypes[field]}`;
 }
 
 /** The parts of a hold or an entry as they stand in a JSON column. */

@@ -90,39 +90,6 @@ export async function deleteProfile(db: Prisma, userId: string): Promise<void> {
   await db.userProfile.deleteMany({ where: { bucket: bucketOf(userId), userId } });
 }
 
-/**
- * Users for whom something is due, the longest overdue first, but for parked ones. One index range per bucket: 1,024 probes cost about as
- * much as one commit, and an index led by the bucket is what every key of this table has.
- */
-export async function listDueUsers(
-  db: Queryable,
-  { now, limit }: { now: Date; limit: number },
-): Promise<string[]> {
-  const { rows } = await db.query<{ id: string }>(
-    `select due.id from generate_series(0, $3::int) bucket cross join lateral (
-       select id, next_due_at from users u where u.bucket = bucket.bucket and u.next_due_at <= $1
-         and u.parked_at is null order by u.next_due_at limit $2) due
-     order by due.next_due_at limit $2`,
-    [now, limit, BUCKETS - 1],
-  );
-  return rows.map(({ id }) => id);
-}
-
-/** Of these users, those whose paid plan has lapsed. */
-export async function listLapsedUsers(
-  db: Queryable,
-  { now, limit }: { now: Date; limit: number },
-): Promise<string[]> {
-  const { rows } = await db.query<{ id: string }>(
-    `select due.id from generate_series(0, $3::int) bucket cross join lateral (
-       select id from users u where u.bucket = bucket.bucket and u.next_due_at <= $1
-         and u.is_subscribed and u.access_ends_at <= $1 and u.parked_at is null limit $2) due
-     limit $2`,
-    [now, limit, BUCKETS - 1],
-  );
-  return rows.map(({ id }) => id);
-}
-
 /** Parts of all users, about as large as one another. */
 export const USER_SLICES = 64;
 

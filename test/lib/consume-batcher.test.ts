@@ -12,6 +12,7 @@ import { bucketOf } from '../../src/store/bucket.ts';
 import { findViolations } from '../../src/store/invariants.ts';
 import { alone, type Door, inBatch } from '../support/doors.ts';
 import { type Library, openLibrary, START } from '../support/library.ts';
+import { rowsOf } from '../support/rows.ts';
 import { announceSeed } from '../support/seed.ts';
 
 const CONNECTIONS = 20;
@@ -51,24 +52,6 @@ async function newUser(bonuses: Bonus[] = []): Promise<string> {
 
 const spend = (userId: string, tokens: number, key: string) =>
   consume(library.context, { userId, tokens }, request(key));
-
-/** Every column of the user's rows but those that name the user, a grant or the next due date. */
-async function rowsOf(userId: string): Promise<unknown> {
-  const at = [bucketOf(userId), userId];
-  const read = async (sql: string) => (await library.context.pool.query(sql, at)).rows;
-  const user = await read('select * from users where bucket = $1 and id = $2');
-  const grants = await read('select * from grant_balances where bucket = $1 and user_id = $2 order by id');
-  const entries = await read('select * from ledger_entries where bucket = $1 and user_id = $2 order by seq');
-  const place = new Map(grants.map((grant, index) => [grant.id, index]));
-  const text = JSON.stringify({ user, grants, entries });
-  return JSON.parse(
-    text.replace(/gr_\w+/g, (id) => `grant ${place.get(id)}`),
-    (key, value) =>
-      ['bucket', 'id', 'user_id', 'next_due_at'].includes(key) || String(value).includes(userId)
-        ? undefined
-        : value,
-  );
-}
 
 /** On every connection, so that a statement that waits for a lock cannot pass by giving up. */
 async function waitForLocksForEver(): Promise<void> {
@@ -121,7 +104,7 @@ describe.each([
           );
         }
         const text = JSON.stringify(answers).replace(/"(entryId|grantId)":"[^"]+"/g, '"$1"');
-        return { answers: text, rows: await rowsOf(userId) };
+        return { answers: text, rows: await rowsOf(library.context.pool, userId, ['next_due_at']) };
       };
       await fc.assert(
         fc.asyncProperty(history, async (lived) => {

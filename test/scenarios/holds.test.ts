@@ -2,7 +2,6 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { rollUsers } from '../../src/lib/roll-users.ts';
 import { findViolations } from '../../src/store/invariants.ts';
-import { listDueUsers } from '../../src/store/users.ts';
 import { startService, type TestService } from '../support/service.ts';
 
 let service: TestService;
@@ -60,15 +59,15 @@ test('an expired hold gives back without anybody asking, once, also under the jo
   await hold(4);
   service.clock.advance(61);
   expect(await usage()).toMatchObject({ credits: 5, heldTokens: 0 });
-  await rollUsers(service.context, listDueUsers);
-  await rollUsers(service.context, listDueUsers);
+  await rollUsers(service.context, 'due');
+  await rollUsers(service.context, 'due');
   expect(await usage()).toMatchObject({ credits: 5, heldTokens: 0 });
 });
 
 test('work that ends after its hold has expired is charged once, and can be given back', async () => {
   const id = await hold(4);
   service.clock.advance(61);
-  await rollUsers(service.context, listDueUsers);
+  await rollUsers(service.context, 'due');
   const late = await capture(id, 3);
   expect(late.status).toBe(200);
   expect((await capture(id, 3)).status).toBe(409);

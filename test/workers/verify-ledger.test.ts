@@ -8,9 +8,9 @@ import { unpark, verifyLedgers } from '../../src/lib/parking.ts';
 import { libraryRequest } from '../../src/lib/requests.ts';
 import { rollUsers } from '../../src/lib/roll-users.ts';
 import { readUsage, signUp } from '../../src/lib/users.ts';
+import { listDueUsers } from '../../src/store/due-users.ts';
 import { findEvent, markUnhandled, receiveEvent } from '../../src/store/inbox.ts';
 import { findParking, refuseParked, UserParkedError } from '../../src/store/parking.ts';
-import { listDueUsers } from '../../src/store/users.ts';
 import { runJob } from '../../workers/jobs.ts';
 import { type Library, openLibrary, START } from '../support/library.ts';
 
@@ -87,8 +87,8 @@ test('jobs and Stripe leave a parked user alone; reading and consuming go on', a
   await runJob(context, { name: 'verify-ledger', data: {}, isLast: true });
   expect((await spend('parked')).body.creditsRemaining).toBe(4);
   hoursLater(24 * 40);
-  expect(await listDueUsers(context.pool, { now: context.clock.now(), limit: 10 })).toEqual(['sound']);
-  expect(await rollUsers(context, listDueUsers)).toBe(1);
+  expect(await listDueUsers(context.pool, 'due', { now: context.clock.now(), limit: 10 })).toEqual(['sound']);
+  expect(await rollUsers(context, 'due')).toBe(1);
   await expect(refuseParked(context.pool, 'sound')).resolves.toBeUndefined();
   await expect(refuseParked(context.pool, 'parked')).rejects.toThrow(UserParkedError);
   await expect(refuseParked(context.pool, 'parked')).rejects.toThrow(/invariant_i1_balance/);

@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { rollUsers } from '../../src/lib/roll-users.ts';
 import { type Jobs, openJobs } from '../../src/queue.ts';
-import { listDueUsers, listLapsedUsers } from '../../src/store/users.ts';
+import { listDueUsers } from '../../src/store/due-users.ts';
 import { sweepInbox } from '../../src/stripe/backfill.ts';
 import { receiveWebhook } from '../../src/stripe/webhook.ts';
 import { startWorkers } from '../../workers/index.ts';
@@ -108,15 +108,15 @@ test('users for whom something is due are rolled; one who cannot be stops nobody
   const stuck = await pool.connect();
   await stuck.query('begin');
   await stuck.query('select 1 from users where id = $1 for update', [users[2]]);
-  const rolled = await rollUsers(service.context, listDueUsers);
+  const rolled = await rollUsers(service.context, 'due');
   await stuck.query('rollback');
   stuck.release();
   expect(rolled).toBeGreaterThanOrEqual(4);
   expect(service.alerts).toContain('roll_failed');
-  const due = await listDueUsers(pool, { now: service.sandbox.now(), limit: 100 });
+  const due = await listDueUsers(pool, 'due', { now: service.sandbox.now(), limit: 100 });
   expect(due).toEqual([users[2]]);
-  expect(await rollUsers(service.context, listDueUsers)).toBe(1);
-  expect(await rollUsers(service.context, listDueUsers)).toBe(0);
+  expect(await rollUsers(service.context, 'due')).toBe(1);
+  expect(await rollUsers(service.context, 'due')).toBe(0);
   const { rows } = await pool.query(
     'select user_id, count(*) as count from credit_grants where user_id = any($1) group by 1',
     [users],
@@ -130,7 +130,7 @@ test('a paid plan that has lapsed ends without anybody asking', async () => {
   await service.advance(33);
   await service.settle();
   await service.advance(7);
-  await rollUsers(service.context, listLapsedUsers);
+  await rollUsers(service.context, 'lapsed');
   const { rows } = await service.context.pool.query('select subscription_tier from users where id = $1', [
     userId,
   ]);
