@@ -2,6 +2,7 @@
 
 import type { Account } from '../src/domain/account.ts';
 import type { Facts } from '../src/domain/agreements.ts';
+import { hasCome } from '../src/domain/period.ts';
 import { spentOf } from './invariants.ts';
 
 const MONTH_OF_YEAR = /:m\d+$/;
@@ -34,7 +35,7 @@ export function outcomeOf(
     // A month of a year that landed before its end or its change was heard of stays in the ledger, and nothing of it.
     const isGone = grant.remainingTokens === 0 && grant.clawDebtTokens === 0 && MONTH_OF_YEAR.test(grant.key);
     if (isGone && spentOf(grant) === 0) continue;
-    const isOver = grant.expiresAt !== null && grant.expiresAt <= now;
+    const isOver = grant.expiresAt !== null && hasCome(grant.expiresAt, now);
     outcome[grant.key] = {
       amount: grant.amountTokens,
       remaining: grant.remainingTokens,

@@ -7,9 +7,11 @@ import type { Facts } from '../src/domain/agreements.ts';
 import { enterFreePlan } from '../src/domain/allowance.ts';
 import type { UserState } from '../src/domain/model.ts';
 import type { PaidLine } from '../src/domain/paid-lines.ts';
+import { hasCome } from '../src/domain/period.ts';
 import { rollWith, type Settled, settle } from '../src/domain/settle.ts';
 import type { SubscriptionState } from '../src/domain/subscription.ts';
 import { CATALOGUE } from './catalogue.ts';
+import { nextInstant } from './instants.ts';
 import type { Pointer, World } from './world.ts';
 
 /** What a sync has read of Stripe. */
@@ -29,16 +31,26 @@ export class Ledger {
   private known: Facts | undefined;
   private tickets = 0;
   private grantIds = 0;
+  /** How often a rule of the domain has had the account in its hands: while this is the same, so is the account. */
+  private touches = 0;
+  /** Until this instant (ms) a sync by the facts that are known changes nothing. */
+  private settledUntil = Number.NEGATIVE_INFINITY;
 
   constructor(
     private readonly world: World,
     bornAt: number,
+    /** Settles on every sync, and says if one that might have been left out has changed something. */
+    private readonly isThorough = false,
   ) {
     const now = new Date(bornAt);
     const newGrantId = (): string => `gr_${String(++this.grantIds).padStart(4, '0')}`;
     this.account = new Account(newUser(now), [], [], CATALOGUE, now, newGrantId);
     enterFreePlan(this.account);
-    rollWith(this.account, this.facts);
+    this.roll();
+  }
+
+  get version(): number {
+    return this.touches;
   }
 
   /** One object until something new is known. */
@@ -69,19 +81,53 @@ export class Ledger {
     // What was due until now was decided by what was known until now.
     this.visit(at);
     if (subscription && (this.subscriptions.get(subscription.id)?.ticket ?? 0) < ticket) {
-      if (this.subscriptions.get(subscription.id)?.state !== subscription) this.known = undefined;
+      if (this.subscriptions.get(subscription.id)?.state !== subscription) this.forget();
       this.subscriptions.set(subscription.id, { state: subscription, ticket });
     }
     for (const line of lines) this.store(line, ticket);
+    this.settleUnlessSettled(at);
+  }
+
+  /**
+   * Most news tells nothing new. Where the same facts have settled this account, nothing has touched it since, and no
+   * instant has passed with which `settle` compares the time, it would decide the same again; that deciding the same
+   * changes nothing is what thorough ledgers check.
+   */
+  private settleUnlessSettled(at: number): void {
+    const isSettled = at < this.settledUntil;
+    if (isSettled && !this.isThorough) return;
+    const before = isSettled ? this.fingerprint() : '';
     this.settleAgain(at);
+    if (isSettled && this.fingerprint() !== before)
+      throw new Error(`The same facts changed a settled account: ${before} became ${this.fingerprint()}`);
+  }
+
+  private fingerprint(): string {
+    return JSON.stringify([this.account.user, [...this.account.grants.values()]]);
   }
 
   private store(line: PaidLine, ticket: number): void {
     const before = this.lines.get(line.key);
     this.knownPayments.add(line.paymentId);
     if (before && before.ticket >= ticket) return;
-    if (before?.line !== line) this.known = undefined;
+    if (before?.line !== line) this.forget();
     this.lines.set(line.key, { line, ticket });
+  }
+
+  /** Something new was told. */
+  private forget(): void {
+    this.known = undefined;
+    this.settledUntil = Number.NEGATIVE_INFINITY;
+  }
+
+  private touch(): void {
+    this.touches += 1;
+    this.settledUntil = Number.NEGATIVE_INFINITY;
+  }
+
+  private roll(): void {
+    this.touch();
+    rollWith(this.account, this.facts);
   }
 
   /** By what is known, as any sync would; nothing new is read. */
@@ -89,15 +135,17 @@ export class Ledger {
     this.visit(at);
     const { account } = this;
     const { nextDueAt } = account.user;
+    this.touch();
     this.settled = settle(account, this.facts);
     // As store/account.ts.
-    if (account.user.nextDueAt.getTime() !== nextDueAt.getTime()) rollWith(account, this.facts);
+    if (account.user.nextDueAt.getTime() !== nextDueAt.getTime()) this.roll();
+    this.settledUntil = nextInstant(account, this.facts);
   }
 
   /** Whoever touches a user applies what is due first. */
   visit(at: number): void {
     this.account.now = new Date(at);
-    if (this.account.user.nextDueAt <= this.account.now) rollWith(this.account, this.facts);
+    if (hasCome(this.account.user.nextDueAt, this.account.now)) this.roll();
   }
 
   giveBonus(at: number, tokens: number, spentTokens: number): void {
@@ -107,11 +155,12 @@ export class Ledger {
     const expiresAt = new Date(at + 1);
     const key = `bonus:${account.user.lastSeq}`;
     account.grant({ key, source: 'bonus', tokens, expiresAt, details: { reason: 'Simulated' } });
-    rollWith(this.account, this.facts);
+    this.roll();
     if (account.user.availableTokens >= spentTokens && spentTokens > 0) this.spend(spentTokens);
   }
 
   spend(tokens: number): void {
+    this.touch();
     const outcome = this.account.consume(tokens, { key: `consume:${this.account.user.lastSeq}` });
     if (!outcome.ok) throw new Error(`${tokens} tokens were refused.`);
   }

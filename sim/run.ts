@@ -6,9 +6,10 @@
 import { parseArgs } from 'node:util';
 import { converge } from './converge.ts';
 import { newHistory } from './history.ts';
-import { convergeInParallel, type Totals } from './pure.ts';
+import { convergeInParallel } from './pure.ts';
 import { convergeReally } from './real/many.ts';
 import { shrink, tell } from './replay.ts';
+import type { Totals } from './share.ts';
 
 const say = (line: string): void => void process.stdout.write(`${line}\n`);
 

@@ -1,7 +1,7 @@
 /** Allowances by our own clock (free, and plans given by hand): what lands at the start of a window. See landing.ts for paid ones. */
 import type { Account } from './account.ts';
 import type { Grant } from './model.ts';
-import { addDays, type Period, periodAt } from './period.ts';
+import { addDays, isBefore, type Period, periodAt } from './period.ts';
 import { FREE_PLAN, planDefinition, TOKENS_PER_CREDIT } from './plans.ts';
 
 export interface AllowanceInput {
@@ -90,7 +90,7 @@ export function putOnFreeClock({ user, now }: Account): void {
 /** Once a window, and not beside frozen credits of a subscription: it lands when those expire. */
 export function landFreeAllowance(account: Account, window: Period, key?: string): void {
   const { user } = account;
-  if (user.freeAllowanceStart !== null && user.freeAllowanceStart >= window.start) return;
+  if (user.freeAllowanceStart !== null && !isBefore(user.freeAllowanceStart, window.start)) return;
   if (openAllowances(account).some(({ subscriptionId }) => subscriptionId !== null)) return;
   user.freeAllowanceStart = window.start;
   landAllowance(account, {

@@ -17,9 +17,11 @@ const time = (date: Date | null): number => date?.getTime() ?? Number.POSITIVE_I
 /** Total order in which grants burn: priority, soonest expiry (never last), source, effectiveAt, id. */
 export function compareBurnOrder(a: BurnOrdered, b: BurnOrdered): number {
   if (a.priority !== b.priority) return a.priority - b.priority;
-  if (time(a.expiresAt) !== time(b.expiresAt)) return time(a.expiresAt) < time(b.expiresAt) ? -1 : 1;
+  const [aEnds, bEnds] = [time(a.expiresAt), time(b.expiresAt)];
+  if (aEnds !== bEnds) return aEnds < bEnds ? -1 : 1;
   if (a.source !== b.source) return SOURCE_ORDER[a.source] - SOURCE_ORDER[b.source];
-  if (a.effectiveAt.getTime() !== b.effectiveAt.getTime()) return a.effectiveAt < b.effectiveAt ? -1 : 1;
+  const byStart = a.effectiveAt.getTime() - b.effectiveAt.getTime();
+  if (byStart !== 0) return byStart;
   return a.id < b.id ? -1 : a.id > b.id ? 1 : 0;
 }
 

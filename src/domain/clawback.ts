@@ -125,12 +125,12 @@ export function withhold(account: Account, grant: Grant, reason: string): void {
 
 /** An expired grant has nothing more to lose. */
 function isClosedFor(grant: Grant): boolean {
-  return grant.closedAt !== null && grant.expiresAt !== null && grant.expiresAt <= grant.closedAt;
+  return grant.closedAt !== null && isPast(grant, grant.closedAt);
 }
 
 /** Gives a withheld grant back what was taken of it, unless its time is over. */
 export function restore(account: Account, grant: Grant, reason: string): void {
-  if (!grant.isWithheld || (grant.expiresAt !== null && grant.expiresAt <= account.now)) return;
+  if (!grant.isWithheld || isPast(grant, account.now)) return;
   const tokens = grant.voidedTokens;
   grant.isWithheld = false;
   grant.voidedAt = null;

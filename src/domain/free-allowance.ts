@@ -8,7 +8,7 @@ import type { Agreement } from './agreements.ts';
 import { landFreeAllowance } from './allowance.ts';
 import { restore, withhold } from './clawback.ts';
 import type { Grant } from './model.ts';
-import { addDays, type Period, periodAt } from './period.ts';
+import { addDays, hasCome, isBefore, type Period, periodAt } from './period.ts';
 import { FREE_PLAN, planDefinition } from './plans.ts';
 
 /** Stripe's times are cut to the second. */
@@ -49,11 +49,13 @@ export function isFreeAllowanceDue(
     for (let covering = covers(paid, freeFrom); covering; covering = covers(paid, freeFrom))
       freeFrom = covering.end;
   }
-  return freeFrom <= now && !paid.some(({ start }) => start > freeFrom && start <= now);
+  return (
+    hasCome(freeFrom, now) && !paid.some(({ start }) => isBefore(freeFrom, start) && hasCome(start, now))
+  );
 }
 
 function covers(paid: readonly Period[], at: Date): Period | undefined {
-  return paid.find(({ start, end }) => start <= at && at < end);
+  return paid.find(({ start, end }) => hasCome(start, at) && isBefore(at, end));
 }
 
 /**
@@ -70,7 +72,7 @@ export function paidPeriods(
     const grant = byKey.get(key);
     if (!grant || trialsAgain.has(line.lineId)) return [];
     const lapsesAt = addDays(window.end, planDefinition(account.catalogue, offer).graceDays);
-    const until = last !== null && last < lapsesAt ? last : lapsesAt;
-    return grant.effectiveAt <= until ? [{ start: grant.effectiveAt, end: until }] : [];
+    const until = last !== null && isBefore(last, lapsesAt) ? last : lapsesAt;
+    return hasCome(grant.effectiveAt, until) ? [{ start: grant.effectiveAt, end: until }] : [];
   });
 }

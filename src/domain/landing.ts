@@ -3,7 +3,7 @@ import { type Account, isPast } from './account.ts';
 import { setClawTarget } from './clawback.ts';
 import type { Grant } from './model.ts';
 import { clawTarget } from './paid-lines.ts';
-import { addDays } from './period.ts';
+import { addDays, isBefore } from './period.ts';
 import { planDefinition, TOKENS_PER_CREDIT } from './plans.ts';
 import type { Landing } from './windows.ts';
 
@@ -36,7 +36,7 @@ export function land(
   if (!isRest) {
     const earlier = allowancesOf(account, line.subscriptionId ?? '');
     const newest = newestWindow(earlier)?.windowStart ?? null;
-    if (newest === null || newest < window.start)
+    if (newest === null || isBefore(newest, window.start))
       endEarlier(account, earlier, { ...window, offer, expiresAt });
   }
   const grant = account.grant({
@@ -91,7 +91,7 @@ export function newestWindow(allowances: readonly Grant[]): Grant | undefined {
   let newest: Grant | undefined;
   for (const grant of allowances) {
     if (grant.windowKind !== 'full' || grant.windowStart === null) continue;
-    if (!newest?.windowStart || grant.windowStart > newest.windowStart) newest = grant;
+    if (!newest?.windowStart || isBefore(newest.windowStart, grant.windowStart)) newest = grant;
   }
   return newest;
 }
@@ -113,7 +113,7 @@ function endEarlier(
   const { rollover } = planDefinition(account.catalogue, next.offer);
   let kept = rollover === 'none' ? 0 : rollover.cappedCredits * TOKENS_PER_CREDIT;
   const earlier = allowances
-    .filter(({ windowStart }) => windowStart !== null && windowStart < next.start)
+    .filter(({ windowStart }) => windowStart !== null && isBefore(windowStart, next.start))
     .filter((grant) => !isPast(grant, account.now))
     .sort((a, b) => Number(b.windowStart) - Number(a.windowStart));
   for (const grant of earlier) {

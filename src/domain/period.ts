@@ -7,6 +7,23 @@ export interface Period {
 export const DAY_IN_MS = 86_400_000;
 
 /**
+ * Times are compared as numbers: `<` asks a Date for its primitive value first, which takes forty times as long, and
+ * the rules compare little else.
+ */
+export function isBefore(a: Date, b: Date): boolean {
+  return a.getTime() < b.getTime();
+}
+
+/** Whether `at` is `now` or was before. */
+export function hasCome(at: Date, now: Date): boolean {
+  return at.getTime() <= now.getTime();
+}
+
+export function isSameTime(a: Date | null | undefined, b: Date | null | undefined): boolean {
+  return a?.getTime() === b?.getTime();
+}
+
+/**
  * `anchor` plus `months`, clamped to the last day of a short month. Always counted from the anchor: stepping from the
  * previous end would drift from the 31st to the 28th and stay there. Plain UTC arithmetic: with a calendar library the
  * convergence histories (test/convergence) spent most of their time here.
@@ -34,10 +51,10 @@ export function nthPeriod(anchor: Date, n: number): Period {
 
 /** Which month counted from `anchor` contains `at`. Before the anchor it is the first one. */
 export function periodIndexAt(anchor: Date, at: Date): number {
-  if (at < anchor) return 0;
+  if (isBefore(at, anchor)) return 0;
   const months =
     (at.getUTCFullYear() - anchor.getUTCFullYear()) * 12 + at.getUTCMonth() - anchor.getUTCMonth();
-  return addMonths(anchor, months) <= at ? months : months - 1;
+  return hasCome(addMonths(anchor, months), at) ? months : months - 1;
 }
 
 export function periodAt(anchor: Date, at: Date): Period {

@@ -11,9 +11,11 @@ import {
   putOnFreeClock,
   voidAllowances,
 } from './allowance.ts';
+import { compareBurnOrder } from './burn.ts';
 import { releaseHold } from './holds.ts';
 import { land } from './landing.ts';
-import { nthPeriod, type Period, periodIndexAt } from './period.ts';
+import type { Grant, Hold } from './model.ts';
+import { hasCome, isBefore, isSameTime, nthPeriod, type Period, periodIndexAt } from './period.ts';
 import { FREE_PLAN, planDefinition } from './plans.ts';
 import type { Landing } from './windows.ts';
 
@@ -34,7 +36,7 @@ interface Due {
  *   and rolls on
  */
 export function roll(account: Account, landings: readonly Landing[], now: Date): boolean {
-  for (let due = nextDue(account, landings); due && due.at <= now; due = nextDue(account, landings)) {
+  for (let due = nextDue(account, landings); due && hasCome(due.at, now); due = nextDue(account, landings)) {
     account.now = due.at;
     due.apply();
     if (due.isForFacts) return true;
@@ -46,61 +48,71 @@ export function roll(account: Account, landings: readonly Landing[], now: Date):
 
 /** The earliest thing to come; of those at one instant, what gives back goes before what takes, before what lands. */
 function nextDue(account: Account, landings: readonly Landing[]): Due | undefined {
-  const dues = [
-    ...dueHolds(account),
-    ...dueGrants(account),
-    ...dueAccessEnd(account),
-    ...dueWindow(account, landings),
-  ];
-  return dues.reduce<Due | undefined>((first, due) => (!first || due.at < first.at ? due : first), undefined);
+  const ofAccount = sooner(dueHold(account), dueGrant(account));
+  return sooner(sooner(ofAccount, dueAccessEnd(account)), dueWindow(account, landings));
 }
 
-function dueHolds(account: Account): Due[] {
-  return [...account.holds.values()]
-    .filter((hold) => hold.status === 'open')
-    .map((hold) => ({ at: hold.expiresAt, apply: () => releaseHold(account, hold, 'expired') }));
+function sooner(a: Due | undefined, b: Due | undefined): Due | undefined {
+  if (!a || !b) return a ?? b;
+  return isBefore(b.at, a.at) ? b : a;
+}
+
+function dueHold(account: Account): Due | undefined {
+  let first: Hold | undefined;
+  for (const hold of account.holds.values()) {
+    if (hold.status === 'open' && (!first || isBefore(hold.expiresAt, first.expiresAt))) first = hold;
+  }
+  const hold = first;
+  return hold && { at: hold.expiresAt, apply: () => releaseHold(account, hold, 'expired') };
 }
 
 /** Where frozen credits of a subscription end, the free allowance may have waited for it. */
-function dueGrants(account: Account): Due[] {
-  return account.openGrants().flatMap((grant) => {
-    if (grant.expiresAt === null) return [];
-    const isFrozen = grant.subscriptionId !== null && account.user.currentSubscriptionId === null;
-    const expire = (): void => void account.takeOut(grant, 'expired', 'Reached its expiry');
-    return [{ at: grant.expiresAt, apply: expire, isForFacts: isFrozen }];
-  });
+function dueGrant(account: Account): Due | undefined {
+  let first: { grant: Grant; at: Date } | undefined;
+  for (const grant of account.grants.values()) {
+    const { closedAt, expiresAt: at } = grant;
+    if (closedAt !== null || at === null) continue;
+    const isFirst =
+      !first ||
+      isBefore(at, first.at) ||
+      (isSameTime(at, first.at) && compareBurnOrder(grant, first.grant) < 0);
+    if (isFirst) first = { grant, at };
+  }
+  if (!first) return undefined;
+  const { grant, at } = first;
+  const isFrozen = grant.subscriptionId !== null && account.user.currentSubscriptionId === null;
+  const expire = (): void => void account.takeOut(grant, 'expired', 'Reached its expiry');
+  return { at, apply: expire, isForFacts: isFrozen };
 }
 
-function dueAccessEnd(account: Account): Due[] {
+function dueAccessEnd(account: Account): Due | undefined {
   const { accessEndsAt, currentSubscriptionId } = account.user;
-  if (accessEndsAt === null) return [];
+  if (accessEndsAt === null) return undefined;
   if (currentSubscriptionId !== null)
-    return [{ at: accessEndsAt, apply: () => putOnFreeClock(account), isForFacts: true }];
+    return { at: accessEndsAt, apply: () => putOnFreeClock(account), isForFacts: true };
   const lapse = (): void => {
     voidAllowances(account, 'The plan has ended');
     enterFreePlan(account);
   };
-  return [{ at: accessEndsAt, apply: lapse }];
+  return { at: accessEndsAt, apply: lapse };
 }
 
-function dueWindow(account: Account, landings: readonly Landing[]): Due[] {
+function dueWindow(account: Account, landings: readonly Landing[]): Due | undefined {
   const { user } = account;
   const plan = user.subscriptionTier;
   if (user.currentSubscriptionId !== null) return dueAnnualMonth(account, landings);
-  if (planDefinition(account.catalogue, plan).reset !== 'clock') return [];
+  if (planDefinition(account.catalogue, plan).reset !== 'clock') return undefined;
   const windowNow = (): Period => nthPeriod(user.periodAnchor, periodIndexAt(user.periodAnchor, account.now));
   if (plan === FREE_PLAN) {
     // What Stripe has told may say that something was paid for in this window.
     const isForFacts = user.stripeCustomerId !== null;
-    return [
-      { at: user.periodEnd, apply: () => enterFreeWindow(account, windowNow(), isForFacts), isForFacts },
-    ];
+    return { at: user.periodEnd, apply: () => enterFreeWindow(account, windowNow(), isForFacts), isForFacts };
   }
   const enter = (): void => {
     const window = windowNow();
     landManualAllowance(account, `allowance:${plan}:${user.id}:${window.start.toISOString()}`, window);
   };
-  return [{ at: user.periodEnd, apply: enter }];
+  return { at: user.periodEnd, apply: enter };
 }
 
 function enterFreeWindow(account: Account, window: Period, isForFacts: boolean): void {
@@ -111,17 +123,18 @@ function enterFreeWindow(account: Account, window: Period, isForFacts: boolean):
   if (!isForFacts) landFreeAllowance(account, window);
 }
 
-function dueAnnualMonth(account: Account, landings: readonly Landing[]): Due[] {
+function dueAnnualMonth(account: Account, landings: readonly Landing[]): Due | undefined {
   const { user } = account;
   const next = landings.find(
-    ({ key, kind, line, window }) => kind === 'full' && key !== line.key && window.start >= user.periodEnd,
+    ({ key, kind, line, window }) =>
+      kind === 'full' && key !== line.key && !isBefore(window.start, user.periodEnd),
   );
-  if (!next) return [];
+  if (!next) return undefined;
   const enter = (): void => {
     user.monthlyResetDate = next.window.start;
     user.periodEnd = next.window.end;
     user.monthlyTokensUsed = 0;
     land(account, next);
   };
-  return [{ at: next.window.start, apply: enter }];
+  return { at: next.window.start, apply: enter };
 }

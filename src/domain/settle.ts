@@ -4,14 +4,14 @@
  * the same plan, grants and balances; doing it again changes nothing (promise 4). Pure.
  */
 import type { Account } from './account.ts';
-import { type Agreement, agreementsOf, type Facts } from './agreements.ts';
+import { type Agreement, agreementsOf, type Facts, lineOf } from './agreements.ts';
 import { openAllowances, putOnFreeClock } from './allowance.ts';
 import { restore, setClawTarget, withhold } from './clawback.ts';
 import { paidPeriods, settleFreeAllowance } from './free-allowance.ts';
 import { allowancesOf, land, replaceEarlier } from './landing.ts';
 import type { Grant } from './model.ts';
 import { clawTarget, type PaidLine } from './paid-lines.ts';
-import { addMonths } from './period.ts';
+import { addMonths, hasCome, isBefore } from './period.ts';
 import { FREE_PLAN, planDefinition, TOKENS_PER_CREDIT } from './plans.ts';
 import { roll } from './roll.ts';
 import { accessEndsAt, hasEnded, isEntitled, type SubscriptionState } from './subscription.ts';
@@ -31,7 +31,7 @@ export function settle(account: Account, facts: Facts): Settled {
   const done: string[] = [];
   const byKey = new Map<string, Grant>();
   for (const grant of account.grants.values()) byKey.set(grant.key, grant);
-  const debtAfter = debtSince(byKey, facts.lines);
+  const debtAfter = debtSince(account, facts);
   landPacks(account, facts.lines, byKey, debtAfter, done);
   const agreements = agreementsOf(account.catalogue, facts);
   const entitled = agreements.filter(({ subscription, paidEnd }) =>
@@ -42,7 +42,7 @@ export function settle(account: Account, facts: Facts): Settled {
   for (const agreement of agreements) landWindows(account, agreement, byKey, debtAfter, done);
   applyPlan(account, current, byKey, done);
   for (const agreement of agreements) giveOrWithhold(account, agreement, current);
-  clawBack(account, facts.lines, byKey, done);
+  clawBack(account, facts, byKey, done);
   if (account.user.subscriptionTier === FREE_PLAN) {
     const paid = agreements.flatMap((agreement) => paidPeriods(account, agreement, byKey));
     settleFreeAllowance(account, paid);
@@ -66,13 +66,14 @@ export function rollWith(account: Account, facts: Facts): void {
 }
 
 /** What is owed of payments that went back after a time. */
-function debtSince(byKey: ReadonlyMap<string, Grant>, lines: readonly PaidLine[]): (at: Date) => number {
-  const byLine = new Map(lines.map((line) => [line.kind === 'pack' ? line.key : line.lineId, line]));
-  const owed = [...byKey.values()].flatMap((grant) => {
-    const returnedAt = byLine.get(grant.invoiceLineId ?? grant.key)?.money.returnedAt;
-    return grant.clawDebtTokens > 0 && returnedAt ? [{ tokens: grant.clawDebtTokens, returnedAt }] : [];
+function debtSince({ grants }: Account, facts: Facts): (at: Date) => number {
+  const owing = [...grants.values()].filter(({ clawDebtTokens }) => clawDebtTokens > 0);
+  const owed = owing.flatMap((grant) => {
+    const returnedAt = lineOf(facts, grant)?.money.returnedAt;
+    return returnedAt ? [{ tokens: grant.clawDebtTokens, returnedAt }] : [];
   });
-  return (at) => owed.reduce((sum, { tokens, returnedAt }) => (returnedAt > at ? sum + tokens : sum), 0);
+  return (at) =>
+    owed.reduce((sum, { tokens, returnedAt }) => (isBefore(at, returnedAt) ? sum + tokens : sum), 0);
 }
 
 function landPacks(
@@ -143,8 +144,9 @@ function isDue(
   { key, line, window }: Landing,
 ): boolean {
   if (key === line.key) return true;
-  if (window.start > account.now) return false;
-  if (hasEnded(subscription)) return subscription.endedAt !== null && window.start < subscription.endedAt;
+  if (!hasCome(window.start, account.now)) return false;
+  if (hasEnded(subscription))
+    return subscription.endedAt !== null && isBefore(window.start, subscription.endedAt);
   return isEntitled(account.catalogue, subscription, paidEnd, account.now);
 }
 
@@ -216,7 +218,7 @@ function firstWindowEnd(subscription: SubscriptionState): Date {
 function giveOrWithhold(account: Account, agreement: Agreement, current: Agreement | undefined): void {
   const { subscription, keys, trialsAgain } = agreement;
   const isOver =
-    hasEnded(subscription) || (subscription.cancelAt !== null && subscription.cancelAt <= account.now);
+    hasEnded(subscription) || (subscription.cancelAt !== null && hasCome(subscription.cancelAt, account.now));
   const isOther = current !== undefined && current !== agreement;
   for (const grant of allowancesOf(account, subscription.id)) {
     if (isOver) withhold(account, grant, 'The subscription has ended');
@@ -227,16 +229,9 @@ function giveOrWithhold(account: Account, agreement: Agreement, current: Agreeme
   }
 }
 
-function clawBack(
-  account: Account,
-  lines: readonly PaidLine[],
-  byKey: Map<string, Grant>,
-  done: string[],
-): void {
-  const byLine = new Map<string, PaidLine>();
-  for (const line of lines) byLine.set(line.kind === 'pack' ? line.key : line.lineId, line);
+function clawBack(account: Account, facts: Facts, byKey: Map<string, Grant>, done: string[]): void {
   for (const grant of byKey.values()) {
-    const line = byLine.get(grant.invoiceLineId ?? grant.key);
+    const line = lineOf(facts, grant);
     if (!line) continue;
     const target = clawTarget(line, grant.amountTokens);
     if (target === grant.clawTargetTokens) continue;

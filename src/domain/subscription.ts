@@ -1,6 +1,6 @@
 /** What Stripe's subscriptions mean for a user's plan: the state table of docs/credits.md (Stripe: "Subscription statuses"). */
 import type { PaidLine } from './paid-lines.ts';
-import { addDays } from './period.ts';
+import { addDays, isBefore } from './period.ts';
 import { type Catalogue, planDefinition } from './plans.ts';
 
 /** Our snapshot of one Stripe subscription. */
@@ -52,7 +52,7 @@ export function paidUntil(lines: readonly PaidLine[]): Date | null {
   let until: Date | null = null;
   for (const { kind, end } of lines) {
     const buysTime = kind === 'full' || kind === 'trial' || kind === 'delta';
-    if (buysTime && (until === null || end > until)) until = end;
+    if (buysTime && (until === null || isBefore(until, end))) until = end;
   }
   return until;
 }
@@ -69,8 +69,8 @@ export function accessEndsAt(
 ): Date {
   const graceDays = plan === null ? 0 : planDefinition(catalogue, plan).graceDays;
   const freeUntil = status === 'trialing' && trialEnd !== null ? trialEnd : startedAt;
-  const lapsesAt = addDays(paidEnd !== null && paidEnd > freeUntil ? paidEnd : freeUntil, graceDays);
-  return cancelAt !== null && cancelAt < lapsesAt ? cancelAt : lapsesAt;
+  const lapsesAt = addDays(paidEnd !== null && isBefore(freeUntil, paidEnd) ? paidEnd : freeUntil, graceDays);
+  return cancelAt !== null && isBefore(cancelAt, lapsesAt) ? cancelAt : lapsesAt;
 }
 
 /** Whether a subscription gives its plan at `now`. */
@@ -83,6 +83,6 @@ export function isEntitled(
   return (
     subscription.plan !== null &&
     GIVES_PLAN[subscription.status] === true &&
-    accessEndsAt(catalogue, subscription, paidEnd) > now
+    isBefore(now, accessEndsAt(catalogue, subscription, paidEnd))
   );
 }

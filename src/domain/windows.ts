@@ -4,7 +4,7 @@
  * or at the end of the year, and nothing that has landed is ever to be taken back. Pure.
  */
 import type { PaidLine } from './paid-lines.ts';
-import { addMonths, type Period } from './period.ts';
+import { addMonths, hasCome, isBefore, type Period } from './period.ts';
 import { type Catalogue, planDefinition, TOKENS_PER_CREDIT } from './plans.ts';
 
 /** One allowance that a paid line buys. */
@@ -56,19 +56,17 @@ function inOrder(lines: readonly PaidLine[]): PaidLine[] {
     );
 }
 
-/** Lines that pay for a window which another line has paid for already: they buy nothing. */
-export function paidTwice(lines: readonly PaidLine[]): PaidLine[] {
-  return again(inOrder(lines), creditedPayments(lines));
-}
-
-/** A change of the very second in which its term began gives money back; what pays twice does not. */
+/**
+ * Lines that pay for a window which another line has paid for already: they buy nothing. A change of the very second in
+ * which its term began gives money back; what pays twice does not.
+ */
 function again(ordered: readonly PaidLine[], credited: ReadonlySet<string>): PaidLine[] {
-  return ordered.filter((line, index) => {
-    const isSame = (other: PaidLine): boolean =>
-      other.kind !== 'delta' &&
-      other.itemId === line.itemId &&
-      other.start.getTime() === line.start.getTime();
-    return line.kind !== 'delta' && !credited.has(line.paymentId) && ordered.findIndex(isSame) < index;
+  const terms = ordered.filter(({ kind }) => kind !== 'delta');
+  return terms.filter((line, index) => {
+    if (credited.has(line.paymentId)) return false;
+    const isSame = ({ itemId, start }: PaidLine): boolean =>
+      itemId === line.itemId && start.getTime() === line.start.getTime();
+    return terms.findIndex(isSame) < index;
   });
 }
 
@@ -77,18 +75,37 @@ function creditedPayments(lines: readonly PaidLine[]): Set<string> {
   return new Set(lines.filter(({ kind }) => kind === 'credit').map(({ paymentId }) => paymentId));
 }
 
+/** What the lines of one subscription buy, and those of them that buy nothing because another has paid for the same. */
+export interface Bought {
+  landings: Landing[];
+  paidTwice: PaidLine[];
+}
+
+export function boughtWith(catalogue: Catalogue, lines: readonly PaidLine[]): Bought {
+  const ordered = inOrder(lines);
+  const credited = creditedPayments(lines);
+  const paidTwice = again(ordered, credited);
+  return { landings: landingsOfOrdered(catalogue, ordered, credited, paidTwice), paidTwice };
+}
+
+export function landingsOf(catalogue: Catalogue, lines: readonly PaidLine[]): Landing[] {
+  return boughtWith(catalogue, lines).landings;
+}
+
 /**
  * Everything that the lines of one subscription buy, future months of annual lines included, by the start of their
  * windows. A full line's windows replace those that were to come from an earlier agreement. A change fills the window
  * that runs up to the new allowance, counting all that this window has had, so that going up, down and up again gains
  * nothing (stripe.md B2); the windows after it are its own.
  */
-export function landingsOf(catalogue: Catalogue, lines: readonly PaidLine[]): Landing[] {
+function landingsOfOrdered(
+  catalogue: Catalogue,
+  ordered: readonly PaidLine[],
+  credited: ReadonlySet<string>,
+  twice: readonly PaidLine[],
+): Landing[] {
   let given: Given[] = [];
   let windows: Window[] = [];
-  const ordered = inOrder(lines);
-  const credited = creditedPayments(lines);
-  const twice = again(ordered, credited);
   for (const [index, line] of ordered.entries()) {
     if (line.offer === null || line.quantity < 1 || twice.includes(line)) continue;
     const tokens = planDefinition(catalogue, line.offer).creditsPerPeriod * TOKENS_PER_CREDIT * line.quantity;
@@ -122,14 +139,14 @@ function changedWindow(
 ): Window | undefined {
   let running: Window | undefined;
   for (const window of windows) {
-    const isRunning = window.start <= line.start && line.start < window.end;
-    if (isRunning && (running === undefined || window.start >= running.start)) running = window;
+    const isRunning = hasCome(window.start, line.start) && isBefore(line.start, window.end);
+    if (isRunning && (running === undefined || !isBefore(window.start, running.start))) running = window;
   }
   if (line.kind === 'delta') {
     // One that makes a year of a month brings its own term.
     const isTermPaid =
       line.interval !== running?.line.interval ||
-      before.some((term) => term.start <= line.start && term.end >= line.end);
+      before.some((term) => hasCome(term.start, line.start) && !isBefore(term.end, line.end));
     return isTermPaid ? running : undefined;
   }
   const isTrial = running?.line.kind === 'trial';
@@ -145,9 +162,9 @@ function beforeLater(
   windows: readonly Window[],
   hasTerm: boolean,
 ): Window[] {
-  const later = windows.filter((window) => window.line.start > line.start);
+  const later = windows.filter((window) => isBefore(line.start, window.line.start));
   return own.filter(
-    ({ start }, index) => (hasTerm && index === 0) || !later.some((window) => window.start <= start),
+    ({ start }, index) => (hasTerm && index === 0) || !later.some((window) => hasCome(window.start, start)),
   );
 }
 
@@ -155,7 +172,10 @@ function beforeLater(
 function toCome(windows: readonly Window[], from: Date, line: PaidLine): Set<Window> {
   return new Set(
     windows.filter(
-      (window) => window.start >= from && window.start > line.paidAt && window.line.start <= line.start,
+      (window) =>
+        !isBefore(window.start, from) &&
+        isBefore(line.paidAt, window.start) &&
+        hasCome(window.line.start, line.start),
     ),
   );
 }
@@ -166,7 +186,7 @@ function place(window: Window, windows: Window[]): Piece {
   const same = windows.find((one) => one.start.getTime() === start.getTime());
   if (same) return fillUp(same, start, tokens, month);
   const inside = windows.find(
-    (one) => one.isWithoutTerm && one.start > start && one.end.getTime() === window.end.getTime(),
+    (one) => one.isWithoutTerm && isBefore(start, one.start) && one.end.getTime() === window.end.getTime(),
   );
   if (inside) return fillUp(inside, inside.start, tokens, month);
   windows.push(window);
@@ -187,7 +207,7 @@ function windowsOf(line: PaidLine, tokens: number): Window[] {
   }
   const windows: Window[] = [];
   let start = line.start;
-  for (let month = 0; month < 12 && start < line.end; month++) {
+  for (let month = 0; month < 12 && isBefore(start, line.end); month++) {
     const next = addMonths(line.start, month + 1);
     windows.push({
       start,
@@ -216,7 +236,7 @@ function windowsAfter(line: PaidLine, running: Window, windows: readonly Window[
     return [{ start: running.end, end: line.end, month: 1, line, tokens: share, isWithoutTerm }];
   }
   const later = windows
-    .filter(({ start, end }) => start >= running.end && end <= line.end)
+    .filter(({ start, end }) => !isBefore(start, running.end) && hasCome(end, line.end))
     .sort((a, b) => a.start.getTime() - b.start.getTime());
   const boundaries = later.length > 0 ? later : windowsOf(line, tokens).slice(1);
   return boundaries.map(({ start, end }, index) => ({
