@@ -5,7 +5,7 @@ import type { SubscriptionState } from '../domain/subscription.ts';
 import { GRANT_SELECT, HOLD_SELECT, USER_SELECT, type UserRow } from './account-rows.ts';
 import { bucketOf } from './bucket.ts';
 import type { Pool, Queryable } from './database.ts';
-import { type Violation, violationsOfUsers } from './invariants.ts';
+import { findViolationsOf, type Violation } from './invariants.ts';
 import { fromLineRow, LINE_COLUMNS, type LineRow } from './paid-lines.ts';
 import { SUBSCRIPTION_COLUMNS } from './subscriptions.ts';
 import { inTransaction } from './transaction.ts';
@@ -164,7 +164,8 @@ async function withRows(tx: Queryable, users: readonly UserRow[]): Promise<Accou
     `select ${LINE_COLUMNS}, user_id as "userId" from paid_lines where ${OF_USERS} order by starts_at, key`,
     keys,
   );
-  const violations = await violationsOfUsers(tx, keys);
+  const violations: Violation[] = [];
+  for (const { id } of users) violations.push(...(await findViolationsOf(tx, id)));
   const own = <T extends { userId: string | null }>(rows: readonly T[], id: string): T[] =>
     rows.filter((row) => row.userId === id);
   return users.map((user) => ({

@@ -96,15 +96,14 @@ export interface LineRow {
 }
 
 const LINES = `with lines as (
-    select l.currency, l.offer, l.amount_minor as amount, (l.kind not in ('credit', 'none'))::int as gives,
-      (l.created_at < $1)::int as in_s, (l.ends_at <= $1 and l.created_at < $1)::int as over_s,
-      (l.ends_at <= $2)::int as over_e, g.issued_s, g.issued_e
-    from paid_lines l cross join lateral (
-      select coalesce(sum(g.cost_basis_minor) filter (where g.created_at < $1), 0) as issued_s,
-        coalesce(sum(g.cost_basis_minor), 0) as issued_e
-      from credit_grants g where g.bucket = l.bucket and g.user_id = l.user_id and g.created_at < $2
-        and (g.key = l.key or (g.invoice_id = l.payment_id and g.invoice_line_id = l.line_id))) g
-    where l.created_at < $2)
+    select l.bucket, l.user_id, l.key, l.currency, l.offer, l.amount_minor as amount,
+      (l.kind not in ('credit', 'none'))::int as gives, (l.created_at < $1)::int as in_s,
+      (l.ends_at <= $1 and l.created_at < $1)::int as over_s, (l.ends_at <= $2)::int as over_e,
+      coalesce(sum(g.cost_basis_minor) filter (where g.created_at < $1), 0) as issued_s,
+      coalesce(sum(g.cost_basis_minor), 0) as issued_e
+    from paid_lines l left join credit_grants g on g.bucket = l.bucket and g.user_id = l.user_id and g.created_at < $2
+      and (g.key = l.key or (g.invoice_id = l.payment_id and g.invoice_line_id = l.line_id))
+    where l.created_at < $2 group by l.bucket, l.user_id, l.key)
   select currency, offer, sum(amount * gives * (1 - in_s)) as "boughtMinor",
     sum(amount * (1 - gives) * (1 - in_s)) as "noTokensMinor",
     sum(gives * in_s * (1 - over_s) * (amount - issued_s)) as "openingMinor", sum(gives * (issued_e - issued_s)) as "issuedMinor",

@@ -45,7 +45,7 @@ export async function findUserWithGrants(
        select coalesce(jsonb_agg(jsonb_build_object('id', g.id, 'source', g.source, 'priority', g.priority,
          'amountTokens', g.amount_tokens, 'effectiveAt', g.effective_at, 'expiresAt', g.expires_at, 'remainingTokens',
          case when g.id = u.head_grant_id then u.head_remaining_tokens else g.remaining_tokens end)), '[]')
-       from credit_grants g where g.bucket = u.bucket and g.user_id = u.id and g.closed_at is null) as grants
+       from credit_grants g where g.bucket = $1 and g.user_id = $2 and g.closed_at is null) as grants
      from users u where bucket = $1 and id = $2`,
     [bucketOf(userId), userId],
   );
