@@ -15,6 +15,7 @@ import { createApiKey } from '../src/lib/api-keys.ts';
 import { migrate } from '../src/store/migrate.ts';
 import { fill, type Population } from './fill.ts';
 import type { LoadJob, LoadResult } from './load.ts';
+import type { ResetJob, ResetResult } from './reset-run.ts';
 import type { ServerJob, ServerKind, Usage } from './server.ts';
 
 export interface Scale {
@@ -24,6 +25,8 @@ export interface Scale {
   rounds: number;
   /** Of the large ledger. */
   entries: number;
+  /** Users of whom a reset is due. */
+  due: number;
   /** After which the memory is measured. */
   consumes: number;
   /** Where CPU profiles of the servers go. */
@@ -171,6 +174,17 @@ export class Bed {
       rate: null,
       ...wanted,
     });
+    await ended(child);
+    return result;
+  }
+
+  /** Rolls everybody who is due. */
+  async reset(kind: ResetJob['kind'], { url }: Database): Promise<ResetResult> {
+    const { profile } = this.scale;
+    const profiling = profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${join(profile, kind)}`];
+    const child = start('reset-run.ts', ['ignore', 'inherit', 'inherit', 'ipc'], profiling);
+    const job: ResetJob = { kind, environment: environmentOf(url) };
+    const result = await ask<ResetResult>(child, job);
     await ended(child);
     return result;
   }

@@ -5,10 +5,11 @@ import { Bed, type Scale } from './bed.ts';
 import type { Row } from './benchmark.ts';
 import { durability } from './benchmarks/durability.ts';
 import { growth } from './benchmarks/growth.ts';
+import { reset } from './benchmarks/reset.ts';
 import { shapes } from './benchmarks/shapes.ts';
 import { throughput } from './benchmarks/throughput.ts';
 
-const benchmarks = [...throughput, ...durability, ...shapes, ...growth];
+const benchmarks = [...throughput, ...durability, ...shapes, ...reset, ...growth];
 
 function count(text: string): number {
   const value = Number(text);
@@ -24,6 +25,7 @@ const command = new Command('npm run bench --')
   .option('--connections <n>', 'keep-alive connections', count, 64)
   .option('--seconds <n>', 'measured time of each side in each round', count, 5)
   .option('--entries <n>', 'in the large ledger', count, 10_000_000)
+  .option('--due <n>', 'users in the bulk reset', count, 1_000_000)
   .option('--consumes <n>', 'before the memory is measured again', count, 1_000_000)
   .option('--profile <folder>', 'write CPU profiles of the servers there')
   .option('--rounds <n>', 'rounds, interleaved A B A B', count, 3);

@@ -17,7 +17,7 @@ let bed: Bed;
 let database: Database;
 let server: Server;
 beforeAll(async () => {
-  const scale = { users: USERS, connections: 1, seconds: 1, rounds: 1, entries: 1, consumes: 1 };
+  const scale = { users: USERS, connections: 1, seconds: 1, rounds: 1, entries: 1, due: 1, consumes: 1 };
   bed = await Bed.open(scale);
   database = await bed.database();
   server = await bed.server('consume', database);
