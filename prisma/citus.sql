@@ -67,6 +67,22 @@ BEGIN
     END IF;
 END $$;
 
+-- ── Who is due is asked of all shards at once ────────────────────────────────────────────────────────────────────────
+CREATE OR REPLACE FUNCTION "due_buckets"(p_now timestamptz, p_is_lapsed boolean) RETURNS TABLE (bucket smallint)
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN QUERY SELECT u.bucket FROM users u WHERE u.next_due_at <= p_now AND u.parked_at IS NULL
+        AND (NOT p_is_lapsed OR (u.is_subscribed AND u.access_ends_at <= p_now))
+    GROUP BY u.bucket;
+END $$;
+CREATE OR REPLACE FUNCTION "due_users"(p_now timestamptz, p_is_lapsed boolean, p_limit int) RETURNS TABLE (id text)
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN QUERY SELECT u.id FROM users u WHERE u.next_due_at <= p_now AND u.parked_at IS NULL
+        AND (NOT p_is_lapsed OR (u.is_subscribed AND u.access_ends_at <= p_now))
+    ORDER BY u.next_due_at LIMIT p_limit;
+END $$;
+
 -- ── A batch of consumes is of one bucket, and runs as a whole on the worker that has it (docs/decisions/0008) ────────
 DO $$ BEGIN EXECUTE consume_batch_definition(true); END $$;
 SELECT create_distributed_function(

@@ -1,26 +1,22 @@
 /** Users for whom something is due. Parked ones are left out: what runs by itself leaves them alone. */
 import { USER_SELECT, type UserRow } from './account-rows.ts';
-import { BUCKETS } from './bucket.ts';
 import type { Queryable, Transaction } from './database.ts';
 
 /** `lapsed`: of the due ones, those whose paid plan has ended. */
 export type DueKind = 'due' | 'lapsed';
 
+/** As in the functions `due_buckets` and `due_users`. */
 const CONDITIONS: Record<DueKind, string> = {
   due: 'u.next_due_at <= $1 and u.parked_at is null',
   lapsed: 'u.next_due_at <= $1 and u.parked_at is null and u.is_subscribed and u.access_ends_at <= $1',
 };
 
-/**
- * Where there is something to do. One index probe per bucket: 1,024 of them cost about as much as one commit, and an
- * index led by the bucket is what every key of this table has.
- */
+/** Where there is something to do. How that is found out is the database's (functions of a migration). */
 export async function listDueBuckets(db: Queryable, kind: DueKind, now: Date): Promise<number[]> {
-  const { rows } = await db.query<{ bucket: number }>(
-    `select bucket.bucket from generate_series(0, $2::int) bucket cross join lateral (
-       select 1 from users u where u.bucket = bucket.bucket and ${CONDITIONS[kind]} limit 1) due`,
-    [now, BUCKETS - 1],
-  );
+  const { rows } = await db.query<{ bucket: number }>(`select bucket from due_buckets($1, $2)`, [
+    now,
+    kind === 'lapsed',
+  ]);
   return rows.map(({ bucket }) => bucket);
 }
 
@@ -30,13 +26,11 @@ export async function listDueUsers(
   kind: DueKind,
   { now, limit }: { now: Date; limit: number },
 ): Promise<string[]> {
-  const { rows } = await db.query<{ id: string }>(
-    `select due.id from generate_series(0, $3::int) bucket cross join lateral (
-       select u.id, u.next_due_at from users u where u.bucket = bucket.bucket and ${CONDITIONS[kind]}
-       order by u.next_due_at limit $2) due
-     order by due.next_due_at limit $2`,
-    [now, limit, BUCKETS - 1],
-  );
+  const { rows } = await db.query<{ id: string }>(`select id from due_users($1, $2, $3)`, [
+    now,
+    kind === 'lapsed',
+    limit,
+  ]);
   return rows.map(({ id }) => id);
 }
 

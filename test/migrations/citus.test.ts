@@ -1,8 +1,13 @@
 // What prisma/citus.sql makes of a database, as far as plain PostgreSQL can show it (test/support/citus.ts).
 import pg from 'pg';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { rollUsers } from '../../src/lib/roll-users.ts';
+import { signUp } from '../../src/lib/users.ts';
+import { bucketOf } from '../../src/store/bucket.ts';
+import { listDueBuckets, listDueUsers } from '../../src/store/due-users.ts';
 import { CITUS_SQL, distribute } from '../support/citus.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { openLibrary } from '../support/library.ts';
 
 let database: TestDatabase;
 let client: pg.Client;
@@ -77,4 +82,25 @@ test('the batch is of one bucket: nothing in it is read or written by another eq
   const named = [...body.matchAll(/(?:FROM|JOIN|UPDATE) (users|credit_grants|ledger_entries)\b/g)];
   expect(named).toHaveLength(9);
   expect(equalities).toHaveLength(named.length);
+});
+
+test.each([false, true])('who is due is found and rolled, distributed: %s', async (isDistributed) => {
+  const library = await openLibrary({ isDistributed });
+  const { context } = library;
+  const userIds = Array.from({ length: 9 }, (_, n) => `due-${n}`);
+  for (const userId of userIds) await signUp(context, { userId });
+  const now = new Date('2026-03-20T00:00:00.000Z');
+  library.setTime(now.toISOString());
+  await signUp(context, { userId: 'not due' });
+  await context.pool.query(`update users set parked_at = now() where id = 'due-0'`);
+  const due = userIds.slice(1);
+  expect((await listDueBuckets(context.pool, 'due', now)).sort()).toEqual(
+    [...new Set(due.map(bucketOf))].sort(),
+  );
+  expect((await listDueUsers(context.pool, 'due', { now, limit: 100 })).sort()).toEqual(due);
+  expect(await listDueUsers(context.pool, 'due', { now, limit: 3 })).toHaveLength(3);
+  expect(await listDueBuckets(context.pool, 'lapsed', now)).toEqual([]);
+  expect(await rollUsers(context, 'due')).toBe(8);
+  expect(await listDueUsers(context.pool, 'due', { now, limit: 100 })).toEqual([]);
+  await library.close();
 });
