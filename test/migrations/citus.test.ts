@@ -91,7 +91,7 @@ test.each([false, true])('who is due is found and rolled, distributed: %s', asyn
   for (const userId of userIds) await signUp(context, { userId });
   const now = new Date('2026-03-20T00:00:00.000Z');
   library.setTime(now.toISOString());
-  await signUp(context, { userId: 'not due' });
+  await signUp(context, { userId: 'not-due' });
   await context.pool.query(`update users set parked_at = now() where id = 'due-0'`);
   const due = userIds.slice(1);
   expect((await listDueBuckets(context.pool, 'due', now)).sort()).toEqual(
