@@ -52,7 +52,11 @@ export async function findEntryByKey(
   userId: string,
   key: string,
 ): Promise<StoredEntry | undefined> {
-  const { rows } = await tx.query<Row>(`${SELECT} and e.key = $3`, [bucketOf(userId), userId, key]);
+  const { rows } = await tx.query<Row>(`${SELECT} and md5(e.key)::uuid = md5($3)::uuid and e.key = $3`, [
+    bucketOf(userId),
+    userId,
+    key,
+  ]);
   return rows[0] && fromRow(rows[0]);
 }
 
