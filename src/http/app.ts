@@ -8,6 +8,7 @@ import { authenticator } from './auth.ts';
 import { mountRoutes } from './dispatch.ts';
 import { mountDocs } from './docs.ts';
 import { requestLogger } from './logging.ts';
+import { metricsOf } from './metrics.ts';
 import { openApiDocument } from './openapi.ts';
 import { writeError } from './problem.ts';
 import type { Lifecycle, Route } from './route.ts';
@@ -43,7 +44,8 @@ function build(
   app.disable('etag');
   app.enable('case sensitive routing');
   app.set('query parser', 'simple');
-  app.use(requestLogger(context.log));
+  const metrics = metricsOf(context);
+  app.use(requestLogger(context.log, metrics.observe.bind(metrics)));
   app.use(securityHeaders(context));
   mountRoutes(app, { context, authenticator: authenticator(context), lifecycle }, served);
   mountMore(app);

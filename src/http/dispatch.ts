@@ -81,7 +81,7 @@ function handle(service: Service, route: Route): RequestHandler {
       await readBody(route, request, response);
       const input = new Input(service, route, request, principal);
       const answer = await run(service.context, route, input);
-      writeAnswer(response, answer);
+      writeAnswer(response, answer, route);
     } catch (error) {
       writeError(service.context, request, response, error);
     }
@@ -146,12 +146,12 @@ const NO_BYTES = Buffer.alloc(0);
 /** For routes that change nothing, or whose repetition has no second effect by itself. */
 const NO_CHANGE = { key: '', scope: '', hash: NO_BYTES, requestId: null, actor: '' };
 
-function writeAnswer(response: Response, answer: RouteAnswer): void {
+function writeAnswer(response: Response, answer: RouteAnswer, { responses }: Route): void {
   response.setHeader('Cache-Control', 'no-store');
   if (answer.replayed) response.setHeader('Idempotent-Replayed', 'true');
   response.statusCode = answer.status;
   if (answer.text !== undefined) {
-    response.type('text/csv').send(answer.text);
+    response.type(responses[answer.status]?.contentType ?? 'text/plain').send(answer.text);
     return;
   }
   if (answer.body === undefined) {

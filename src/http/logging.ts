@@ -58,8 +58,14 @@ declare global {
   }
 }
 
-/** Sets `id` and `log` of each request, and writes its line when it is over. */
-export function requestLogger(log: Logger): RequestHandler {
+/**
+ * Sets `id` and `log` of each request, and writes its line when it is over.
+ * @param observe told of each as well
+ */
+export function requestLogger(
+  log: Logger,
+  observe: (request: Request, response: Response, seconds: number) => void,
+): RequestHandler {
   const failures = log.child(
     {},
     { redact: { paths: REDACTED_PATHS, censor: '[redacted]' }, serializers: { err: errorView } },
@@ -69,11 +75,9 @@ export function requestLogger(log: Logger): RequestHandler {
   // One function for all of them: a listener of its own for each request would cost more than the line.
   function writeLine(this: Response): void {
     const { req, statusCode: status } = this;
-    const line = {
-      req: requestView(req),
-      res: { status },
-      responseTime: Math.round(performance.now() - req.startedMs),
-    };
+    const tookMs = performance.now() - req.startedMs;
+    observe(req, this, tookMs / 1000);
+    const line = { req: requestView(req), res: { status }, responseTime: Math.round(tookMs) };
     if (status >= 500) lines.error(line, 'request errored');
     else lines.info(line, this.writableFinished ? 'request completed' : 'request aborted');
   }

@@ -63,7 +63,7 @@ export interface RouteResponse {
   /** Absent: no content. */
   schema?: z.ZodType;
   /** Instead of JSON. */
-  contentType?: 'text/csv';
+  contentType?: 'text/csv' | 'text/plain';
 }
 
 interface RouteFacts {

@@ -59,6 +59,10 @@ export class ConsumeBatcher {
     this.#pool = pool;
   }
 
+  get waiting(): number {
+    return this.#waiting;
+  }
+
   /**
    * @param decideAlone the one-by-one path, for what a batch cannot decide; what it throws is thrown here
    * @throws TollgateError `unavailable` where too many are waiting
@@ -230,6 +234,11 @@ export class ConsumeBatcher {
       else this.#enqueue(repeat);
     }
   }
+}
+
+/** How many consumes of this process have no answer yet. */
+export function consumesWaiting(pool: Pool): number {
+  return batchers.get(pool)?.waiting ?? 0;
 }
 
 const batchers = new WeakMap<Pool, ConsumeBatcher>();

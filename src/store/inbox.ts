@@ -172,3 +172,15 @@ export async function writeCursor(db: Queryable, name: string, position: Date): 
     [name, position],
   );
 }
+
+/** How many events are still to be done, or were given up, and since when the oldest of them waits. */
+export async function countUnfinishedEvents(
+  db: Queryable,
+): Promise<{ status: StripeEventStatus; count: number; oldestAt: Date | null }[]> {
+  const { rows } = await db.query<{ status: StripeEventStatus; count: number; oldestAt: Date | null }>(
+    `select s.status, count(e.id) as count, min(e.received_at) as "oldestAt"
+     from unnest(array['pending', 'parked', 'failed']::stripe_event_status[]) s(status)
+     left join stripe_events e on e.status = s.status group by 1`,
+  );
+  return rows;
+}

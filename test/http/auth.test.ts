@@ -79,6 +79,7 @@ const POLICY: Record<string, string[]> = {
   'POST /webhooks/stripe': ['anyone'],
   'GET /healthz': ['anyone'],
   'GET /readyz': ['anyone'],
+  'GET /metrics': ['anyone'],
 };
 
 describe('authorization matrix', () => {

@@ -51,7 +51,7 @@ describe('unknown users and things', () => {
     ['GET', '/v1/users/user-1/usage/more'],
     ['GET', '/v1/finance/reconciliations/nonsense'],
     ['GET', '/v1/finance/nothing'],
-    ['GET', '/metrics'],
+    ['GET', '/metrics/of-somebody'],
   ])('404: %s %s', async (method, path, body?: unknown) => {
     const answer = await call(method, path, { as: keys.admin, ...(body ? { body } : {}) });
     expect([answer.status, answer.body.code]).toEqual([404, 'not_found']);

@@ -51,14 +51,33 @@ describe('probes', () => {
     }
   });
 
+  it('GET /metrics counts requests by route and tells what waits, without a word of any user', async () => {
+    await service.call('GET', '/v1/users/somebody-unknown', { as: service.keys.read });
+    await service.call('GET', '/made-up/by-somebody');
+    const { status, text, headers } = await service.call('GET', '/metrics');
+    expect([status, headers.get('content-type')]).toEqual([200, 'text/plain; charset=utf-8']);
+    expect(text).toContain(
+      'http_request_duration_seconds_count{method="GET",route="/v1/users/:userId",status_code="404"} 1',
+    );
+    expect(text).toContain(
+      'http_request_duration_seconds_count{method="any",route="unknown",status_code="404"} 1',
+    );
+    expect(text).toContain('tollgate_consumes_waiting 0');
+    expect(text).toContain('tollgate_stripe_events_unfinished{status="failed"} 0');
+    expect(text).toContain('process_resident_memory_bytes');
+    expect(text).not.toMatch(/somebody/);
+  });
+
   it('has them on a port of their own where one is set, and nowhere else', async () => {
     const apart = await startService({ environment: { OPS_PORT: '0' } });
     try {
       const ops = `http://127.0.0.1:${apart.listening.opsPort}`;
       expect((await fetch(`${ops}/healthz`)).status).toBe(200);
       expect((await fetch(`${ops}/readyz`)).status).toBe(200);
+      expect((await fetch(`${ops}/metrics`)).status).toBe(200);
       expect((await fetch(`${ops}/v1/plans`)).status).toBe(404);
       expect((await apart.call('GET', '/healthz', { isChecked: false })).status).toBe(404);
+      expect((await apart.call('GET', '/metrics', { isChecked: false })).status).toBe(404);
     } finally {
       await apart.close();
     }
@@ -87,6 +106,9 @@ describe('a database that is away', () => {
         await away.call('GET', `/v1/users/${userId}`, { as: away.keys.read }),
         await away.call('GET', '/v1/admin/api-keys', { as: away.keys.admin }),
       ];
+      // Wanted most just now: all but what is in the database.
+      const { status, text } = await away.call('GET', '/metrics');
+      expect([status, text.includes('status_code="503"')]).toEqual([200, true]);
       for (const { status, body, headers } of answers) {
         expect(status).toBe(503);
         expect(body.code).toBe('unavailable');

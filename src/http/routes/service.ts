@@ -1,6 +1,7 @@
 /** What the operator's probes ask, and the contract itself. */
 import { z } from 'zod';
 import { TollgateError } from '../../errors.ts';
+import { metricsOf } from '../metrics.ts';
 import { type Readiness, readiness } from '../readiness.ts';
 import { type Route, route } from '../route.ts';
 import { answers } from '../schemas/answers.ts';
@@ -56,5 +57,18 @@ export const operationalRoutes: Route[] = [
       if (!isReady) throw notReady(wrongs(checks), checks);
       return { status: 200, body: { status: 'ready', checks } };
     },
+  }),
+  route({
+    method: 'get',
+    path: '/metrics',
+    summary: 'Numbers of this process for Prometheus',
+    tag: TAG,
+    auth,
+    idempotency: 'none',
+    isOperational: true,
+    responses: {
+      200: { description: 'In the text format.', schema: z.string(), contentType: 'text/plain' },
+    },
+    handler: async (context) => ({ status: 200, text: await metricsOf(context).text() }),
   }),
 ];
