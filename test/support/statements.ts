@@ -51,7 +51,7 @@ export async function planOf(client: pg.Client, text: string, users: ReadonlySet
     scans: scans.filter(({ table }) => users.has(table)),
     otherTables: scans.map(({ table }) => table).filter((table) => !users.has(table)),
     inserts: nodes
-      .filter((node) => node['Operation'] === 'Insert' && users.has(String(node['Relation Name'])))
+      .filter((node) => node.Operation === 'Insert' && users.has(String(node['Relation Name'])))
       .map((node) => String(node['Relation Name'])),
   };
 }
