@@ -1,4 +1,4 @@
-// Reconciliation in bounded memory: the peak of 10,000 subscriptions against that of 1,000. `node bench/reconcile.ts`.
+// Reconciliation in bounded memory: the peak of 10,000 subscriptions against that of 1,000.
 import { execFile } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { chmod } from 'node:fs/promises';
@@ -8,10 +8,11 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import pg from 'pg';
 import { z } from 'zod';
-import { type EmbeddedPostgres, startEmbeddedPostgres } from '../src/embedded/postgres.ts';
-import { migrate } from '../src/store/migrate.ts';
-import { idOf, startFakeStripe } from './fake-stripe.ts';
-import { fill } from './reconcile-fill.ts';
+import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/embedded/postgres.ts';
+import { migrate } from '../../src/store/migrate.ts';
+import type { Benchmark, Row } from '../benchmark.ts';
+import { idOf, startFakeStripe } from '../fake-stripe.ts';
+import { fill } from '../reconcile-fill.ts';
 
 const SMALL = 1_000;
 const LARGE = 10_000;
@@ -42,7 +43,7 @@ async function measure(postgres: EmbeddedPostgres, count: number): Promise<Outpu
   await client.end();
   const stripe = await startFakeStripe(count);
   try {
-    const script = fileURLToPath(new URL('reconcile-run.ts', import.meta.url));
+    const script = fileURLToPath(new URL('../reconcile-run.ts', import.meta.url));
     const { stdout } = await promisify(execFile)(process.execPath, ['--import', 'tsx', script], {
       env: {
         PATH: process.env.PATH,
@@ -69,37 +70,30 @@ function wrong({ counts, found }: Output, count: number): string[] {
     : [...faults, `found ${found.slice(0, 5).join()} and not ${expected}`];
 }
 
-/** Megabytes at the peak: `a` with ten times as many subscriptions as `b`; a ratio of 1 is memory that does not grow. */
-export async function reconcileMemory(): Promise<{
-  name: string;
-  ratio: number;
-  a: number;
-  b: number;
-  oracle: string[];
-  note: string;
-}> {
+async function memory(): Promise<Row[]> {
   const folder = mkdtempSync(join(tmpdir(), 'tollgate-bench-'));
   await chmod(folder, 0o711);
   const postgres = await startEmbeddedPostgres({ dataDir: join(folder, 'postgres'), durable: false });
   try {
     const small = await measure(postgres, SMALL);
     const large = await measure(postgres, LARGE);
-    return {
-      name: 'reconcile',
-      ratio: large.peakMegabytes / small.peakMegabytes,
-      a: large.peakMegabytes,
-      b: small.peakMegabytes,
-      oracle: [...wrong(small, SMALL), ...wrong(large, LARGE)],
-      note: `${LARGE} subscriptions in ${large.seconds.toFixed(1)} s with ${large.requests} requests to Stripe`,
-    };
+    const [a, b] = [large.peakMegabytes, small.peakMegabytes];
+    const oracle = [...wrong(small, SMALL), ...wrong(large, LARGE)];
+    const note = `MB, ${large.seconds.toFixed(1)} s with ${large.requests} requests to Stripe`;
+    return [
+      { name: 'reconcile-memory', ratio: a / b, a, b, note, oracle, goal: 2, aim: 1.5, isCeiling: true },
+    ];
   } finally {
     await postgres.stop();
+    rmSync(postgres.folder, { recursive: true, force: true });
     rmSync(folder, { recursive: true, force: true });
   }
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const result = await reconcileMemory();
-  process.stdout.write(`${JSON.stringify(result, null, 2)}\n`);
-  process.exitCode = result.oracle.length === 0 ? 0 : 1;
-}
+export const reconcile: Benchmark[] = [
+  {
+    name: 'reconcile',
+    says: `peak memory of a reconciliation of ${LARGE.toLocaleString('en')} subscriptions ÷ of ${SMALL.toLocaleString('en')}`,
+    run: memory,
+  },
+];
