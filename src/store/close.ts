@@ -138,14 +138,14 @@ export interface Totals {
   dueUsers: number;
 }
 
-const TOTALS = `select
-    (select coalesce(sum(tokens), 0) from ledger_entries where created_at < $2) as "ledgerTokens",
-    (select coalesce(sum(debt_delta_tokens), 0) from ledger_entries where created_at < $2) as "debtTokens",
-    (select coalesce(sum(overage_tokens), 0) from ledger_entries where created_at >= $1 and created_at < $2) as "overageTokens",
-    (select coalesce(sum(balance_after), 0) from (
-       select distinct on (bucket, user_id) balance_after from ledger_entries where created_at < $2
-       order by bucket, user_id, seq desc) newest) as "balanceTokens",
-    (select count(*) from users where next_due_at < $2) as "dueUsers"`;
+const TOTALS = `select "ledgerTokens", "debtTokens", "overageTokens", "balanceTokens", "dueUsers"
+  from (select coalesce(sum(tokens), 0) as "ledgerTokens", coalesce(sum(debt_delta_tokens), 0) as "debtTokens",
+      coalesce(sum(overage_tokens) filter (where created_at >= $1), 0) as "overageTokens"
+    from ledger_entries where created_at < $2) entries
+  cross join (select coalesce(sum(balance_after), 0) as "balanceTokens" from (
+      select distinct on (bucket, user_id) bucket, user_id, balance_after from ledger_entries where created_at < $2
+      order by bucket, user_id, seq desc) newest) balances
+  cross join (select count(*) as "dueUsers" from users where next_due_at < $2) due`;
 
 export interface Books {
   credits: CreditRow[];

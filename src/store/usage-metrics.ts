@@ -88,11 +88,13 @@ export async function countConversions(tx: Queryable, { from, to }: MetricsPerio
        from users u left join paid p on p.bucket = u.bucket and p.user_id = u.id
        where u.created_at >= $1 and u.created_at < $2
      )
-     select (select count(*) from signups) as signups,
-            (select count(*) from signups where is_converted) as "convertedSignups",
-            (select count(*) from paid p where not exists (
-               select 1 from credit_grants g where g.bucket = p.bucket and g.user_id = p.user_id
-                 and g.source = 'allowance' and g.offer <> $3 and g.created_at < $1)) as conversions`,
+     select s.signups, s.converted as "convertedSignups", c.conversions
+     from (select count(*) as signups, count(*) filter (where is_converted) as converted from signups) s
+     cross join (select count(*) as conversions from (
+       select bucket, user_id from credit_grants
+       where source = 'allowance' and offer <> $3 and created_at < $2
+         and (bucket, user_id) in (select bucket, user_id from paid)
+       group by bucket, user_id having min(created_at) >= $1) first) c`,
     [from, to, FREE_PLAN],
   );
   const row = rows[0];

@@ -18,6 +18,19 @@ async function settle(): Promise<void> {
   for (let turn = 0; turn < 3; turn++) await turnOfEventLoop();
 }
 
+const requestOf = (userId: string, key: string) => ({
+  userId,
+  key,
+  tokens: 1,
+  requestHash: Buffer.alloc(16),
+  feature: null,
+  metadata: null,
+  requestId: null,
+  now: new Date(0),
+});
+
+const neverAlone = () => Promise.reject(new Error('not asked for'));
+
 function open() {
   const asked: Asked[] = [];
   const query = async (statement: string | { values: unknown[] }) => {
@@ -30,20 +43,7 @@ function open() {
   };
   const batcher = new ConsumeBatcher({ query } as never);
   let keys = 0;
-  const decide = (userId: string) =>
-    batcher.decide(
-      {
-        userId,
-        key: `key-${keys++}`,
-        tokens: 1,
-        requestHash: Buffer.alloc(16),
-        feature: null,
-        metadata: null,
-        requestId: null,
-        now: new Date(0),
-      },
-      () => Promise.reject(new Error('not asked for')),
-    );
+  const decide = (userId: string) => batcher.decide(requestOf(userId, `key-${keys++}`), neverAlone);
   return { asked, decide };
 }
 
@@ -66,20 +66,30 @@ it('each batch is of one bucket, a bucket has one under way, and few are at once
   expect(asked).toHaveLength(new Set(userIds.map(bucketOf)).size);
 });
 
-it('a bucket that asks without end keeps no other waiting', async () => {
+it('buckets with more than a batch waiting keep no other waiting', async () => {
   const { asked, decide } = open();
-  void decide('busy');
-  await settle();
-  const others = Array.from({ length: 40 }, (_, n) => `other-${n}`);
+  const ofBuckets = new Map(Array.from({ length: 100 }, (_, n) => [bucketOf(`user-${n}`), `user-${n}`]));
+  const [busy, others] = [[...ofBuckets.values()].slice(0, AT_ONCE), [...ofBuckets.values()].slice(AT_ONCE)];
+  for (const userId of busy) for (let n = 0; n < 600; n++) void decide(userId);
   for (const userId of others) void decide(userId);
-  const seen = new Set<string>();
-  for (let n = 0; n < 40; n++) {
-    await settle();
-    void decide('busy');
-    for (const { users, answer } of asked) {
-      for (const userId of users) seen.add(userId);
-      answer();
-    }
-  }
-  expect(others.filter((userId) => !seen.has(userId))).toEqual([]);
+  await settle();
+  for (let answered = 0; answered < asked.length; await settle()) asked[answered++]!.answer();
+  const order = asked.map(({ users }) => users[0]);
+  expect(order).toEqual([...busy, ...others, ...busy]);
+});
+
+it('a database that does not say how many lanes there are fails who has asked so far, and is asked again', async () => {
+  let isAway = true;
+  const query = async (statement: string | { values: unknown[] }) => {
+    if (isAway) throw new Error('connection refused');
+    if (typeof statement === 'string') return { rows: [{ lanes: 1 }] };
+    expect(statement.values[0]).toBeNull();
+    return { rows: (statement.values[2] as string[]).map(() => ({ o_outcome: 'reused' })) };
+  };
+  const batcher = new ConsumeBatcher({ query } as never);
+  const decide = (userId: string) => batcher.decide(requestOf(userId, 'key'), neverAlone);
+  const refused = await Promise.allSettled(['a', 'b'].map(decide));
+  expect(refused.map(({ status }) => status)).toEqual(['rejected', 'rejected']);
+  isAway = false;
+  expect(await Promise.all(['a', 'b'].map(decide))).toEqual([{ outcome: 'reused' }, { outcome: 'reused' }]);
 });
