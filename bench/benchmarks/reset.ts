@@ -1,5 +1,5 @@
-// A reset that is due for many users at once, while consumes of the same users go on.
-import { type Bed, type Database, TOKENS_PER_CONSUME } from '../bed.ts';
+// A reset that is due for many users at once, while consumes go on.
+import { type Bed, type Database, type Server, TOKENS_PER_CONSUME } from '../bed.ts';
 import type { Benchmark, Row } from '../benchmark.ts';
 import { median } from '../compare.ts';
 import type { LoadResult } from '../load.ts';
@@ -8,8 +8,10 @@ import type { ResetResult } from '../reset-run.ts';
 
 /** Of the row-by-row way, which would take an hour for all of them. */
 const ROW_BY_ROW_USERS = 2_000;
-/** Consumes a second. */
+/** Consumes a second, of users who have their reset behind them: whoever comes before the job is rolled on the spot. */
 const RATE = 250;
+const CONSUMING_USERS = 1_000;
+const READS_AT_ONCE = 10;
 const A_MINUTE_AGO = (): Date => new Date(Date.now() - 60_000);
 const PAGE = 20;
 
@@ -44,10 +46,11 @@ async function bulk(bed: Bed): Promise<Side> {
   const users = bed.scale.due;
   const database = await bed.database({ users, periodEnd: A_MINUTE_AGO() });
   const server = await bed.server('consume', database);
-  const load = () => bed.load(server, { users, rate: RATE, warmupSeconds: 0, retryShare: 0 });
+  const consuming = Math.min(users, CONSUMING_USERS);
+  await lookAt(server, consuming);
+  const load = () => bed.load(server, { users: consuming, rate: RATE, warmupSeconds: 0, retryShare: 0 });
   const warmUp = await load();
   const { result, during, loads } = await besideConsumes(load, bed.reset('bulk', database));
-  // Afterwards nothing is due any more: each consume is a plain one.
   const idle: LoadResult[] = [];
   for (let round = 0; round < bed.scale.rounds; round++) idle.push(await load());
   const all = [warmUp, ...loads, ...idle];
@@ -58,7 +61,21 @@ async function bulk(bed: Bed): Promise<Side> {
   return { reset: result, during, idle, oracle };
 }
 
-/** Alone on the machine: it would not bear consumes of the same users. */
+/** Whoever is looked at is rolled. */
+async function lookAt({ port, apiKey }: Server, users: number): Promise<void> {
+  const look = async (n: number): Promise<void> => {
+    const headers = { authorization: `Bearer ${apiKey}` };
+    const response = await fetch(`http://127.0.0.1:${port}/v1/users/user-${n}/usage`, { headers });
+    if (!response.ok) throw new Error(`user-${n} was answered with ${response.status}.`);
+    await response.arrayBuffer();
+  };
+  for (let from = 0; from < users; from += READS_AT_ONCE) {
+    const page = Array.from({ length: Math.min(READS_AT_ONCE, users - from) }, (_, n) => look(from + n));
+    await Promise.all(page);
+  }
+}
+
+/** Alone on the machine: it does not bear that others change the same users. */
 async function rowByRow(bed: Bed): Promise<ResetResult> {
   const users = Math.min(bed.scale.due, ROW_BY_ROW_USERS);
   return bed.reset('row-by-row', await bed.database({ users, periodEnd: A_MINUTE_AGO() }));
