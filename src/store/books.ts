@@ -164,8 +164,7 @@ async function withRows(tx: Queryable, users: readonly UserRow[]): Promise<Accou
     `select ${LINE_COLUMNS}, user_id as "userId" from paid_lines where ${OF_USERS} order by starts_at, key`,
     keys,
   );
-  const violations: Violation[] = [];
-  for (const { id } of users) violations.push(...(await findViolationsOf(tx, id)));
+  const violations = await findViolationsOf(tx, ...users.map(({ id }) => id));
   const own = <T extends { userId: string | null }>(rows: readonly T[], id: string): T[] =>
     rows.filter((row) => row.userId === id);
   return users.map((user) => ({
