@@ -3,6 +3,7 @@
 import type { Account } from '../src/domain/account.ts';
 import type { Facts } from '../src/domain/agreements.ts';
 import { hasCome } from '../src/domain/period.ts';
+import { isSame } from './fields.ts';
 import { spentOf } from './invariants.ts';
 
 const MONTH_OF_YEAR = /:m\d+$/;
@@ -52,7 +53,8 @@ export function outcomeOf(
 export function differences(punctual: Outcome, chaotic: Outcome): string[] {
   const keys = new Set([...Object.keys(punctual), ...Object.keys(chaotic)]);
   return [...keys]
-    .map((key) => [key, JSON.stringify(punctual[key]), JSON.stringify(chaotic[key])] as const)
-    .filter(([, a, b]) => a !== b)
-    .map(([key, a, b]) => `${key}: in order ${a}, in chaos ${b}`);
+    .filter((key) => !isSame(punctual[key], chaotic[key]))
+    .map(
+      (key) => `${key}: in order ${JSON.stringify(punctual[key])}, in chaos ${JSON.stringify(chaotic[key])}`,
+    );
 }

@@ -10,7 +10,7 @@ import type { World } from './world.ts';
 const AT_REST = 'at rest';
 
 /** Of so many histories one is told to thorough ledgers (ledger.ts); by its seed, so that a replay does the same. */
-const THOROUGH_OF = 10;
+const THOROUGH_OF = 20;
 
 export interface Verdict {
   events: number;

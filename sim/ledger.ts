@@ -11,6 +11,7 @@ import { hasCome } from '../src/domain/period.ts';
 import { rollWith, type Settled, settle } from '../src/domain/settle.ts';
 import type { SubscriptionState } from '../src/domain/subscription.ts';
 import { CATALOGUE } from './catalogue.ts';
+import { type Fields, isSame } from './fields.ts';
 import { nextInstant } from './instants.ts';
 import type { Pointer, World } from './world.ts';
 
@@ -70,11 +71,13 @@ export class Ledger {
     const own = payment?.lines.at(at) ?? [];
     const subscriptionId = kind === 'subscription' ? id : (payment?.subscriptionId ?? null);
     if (subscriptionId === null) return { ticket, subscription: null, lines: own };
-    const others = (world.paymentsOf.get(subscriptionId) ?? [])
-      .filter((one) => one !== payment && !this.knownPayments.has(one.id))
-      .flatMap((one) => one.lines.at(at) ?? []);
+    const lines = [...own];
+    for (const other of world.paymentsOf.get(subscriptionId) ?? []) {
+      if (other === payment || this.knownPayments.has(other.id)) continue;
+      lines.push(...(other.lines.at(at) ?? []));
+    }
     const subscription = world.subscriptions.get(subscriptionId)?.at(at) ?? null;
-    return { ticket, subscription, lines: [...own, ...others] };
+    return { ticket, subscription, lines };
   }
 
   apply({ ticket, subscription, lines }: Read, at: number): void {
@@ -96,14 +99,16 @@ export class Ledger {
   private settleUnlessSettled(at: number): void {
     const isSettled = at < this.settledUntil;
     if (isSettled && !this.isThorough) return;
-    const before = isSettled ? this.fingerprint() : '';
+    const before = isSettled ? this.copies() : [];
     this.settleAgain(at);
-    if (isSettled && this.fingerprint() !== before)
-      throw new Error(`The same facts changed a settled account: ${before} became ${this.fingerprint()}`);
+    const after = isSettled ? this.copies() : [];
+    if (before.length !== after.length || !before.every((one, index) => isSame(one, after[index])))
+      throw new Error(`Facts that had settled the account changed it at ${new Date(at).toISOString()}`);
   }
 
-  private fingerprint(): string {
-    return JSON.stringify([this.account.user, [...this.account.grants.values()]]);
+  private copies(): Fields[] {
+    const { user, grants } = this.account;
+    return [{ ...user }, ...[...grants.values()].map((grant) => ({ ...grant }))];
   }
 
   private store(line: PaidLine, ticket: number): void {

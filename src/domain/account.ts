@@ -36,7 +36,13 @@ export class Account {
 
   /** Grants that may burn or hold tokens, in burn order. */
   openGrants(): Grant[] {
-    return [...this.grants.values()].filter((grant) => grant.closedAt === null).sort(compareBurnOrder);
+    return this.grantsThat((grant) => grant.closedAt === null).sort(compareBurnOrder);
+  }
+
+  grantsThat(suit: (grant: Grant) => boolean): Grant[] {
+    const found: Grant[] = [];
+    for (const grant of this.grants.values()) if (suit(grant)) found.push(grant);
+    return found;
   }
 
   grant(input: GrantInput): Grant {

@@ -1,5 +1,6 @@
 /** Allowances by our own clock (free, and plans given by hand): what lands at the start of a window. See landing.ts for paid ones. */
 import type { Account } from './account.ts';
+import { compareBurnOrder } from './burn.ts';
 import type { Grant } from './model.ts';
 import { addDays, isBefore, type Period, periodAt } from './period.ts';
 import { FREE_PLAN, planDefinition, TOKENS_PER_CREDIT } from './plans.ts';
@@ -57,7 +58,9 @@ function replaceAllowances(account: Account, next: AllowanceInput): void {
 }
 
 export function openAllowances(account: Account): Grant[] {
-  return account.openGrants().filter((grant) => grant.source === 'allowance');
+  return account
+    .grantsThat(({ source, closedAt }) => source === 'allowance' && closedAt === null)
+    .sort(compareBurnOrder);
 }
 
 /** Voids what is left of all allowances. */

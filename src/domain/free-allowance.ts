@@ -27,7 +27,7 @@ export function settleFreeAllowance(account: Account, paid: readonly Period[]): 
 }
 
 function freeGrants(account: Account, window: Period): Grant[] {
-  return [...account.grants.values()].filter(
+  return account.grantsThat(
     ({ source, offer, subscriptionId, windowStart }) =>
       source === 'allowance' &&
       offer === FREE_PLAN &&

@@ -3,13 +3,13 @@ import { type Account, isPast } from './account.ts';
 import { setClawTarget } from './clawback.ts';
 import type { Grant } from './model.ts';
 import { clawTarget } from './paid-lines.ts';
-import { addDays, isBefore } from './period.ts';
+import { addDays, isBefore, isSameTime } from './period.ts';
 import { planDefinition, TOKENS_PER_CREDIT } from './plans.ts';
 import type { Landing } from './windows.ts';
 
 /** The allowances that one subscription gave, whatever became of them. */
 export function allowancesOf(account: Account, subscriptionId: string): Grant[] {
-  return [...account.grants.values()].filter(
+  return account.grantsThat(
     (grant) => grant.subscriptionId === subscriptionId && grant.source === 'allowance',
   );
 }
@@ -66,10 +66,10 @@ export function land(
 
 /** All that landed for the window of `landing`, or in its place. */
 export function grantsOfWindow(account: Account, { line, window }: Landing): Grant[] {
-  return [...account.grants.values()].filter(
+  return account.grantsThat(
     ({ subscriptionItemId, windowStart, windowEnd }) =>
       subscriptionItemId === line.itemId &&
-      (windowStart?.getTime() === window.start.getTime() || windowEnd?.getTime() === window.end.getTime()),
+      (isSameTime(windowStart, window.start) || isSameTime(windowEnd, window.end)),
   );
 }
 

@@ -35,9 +35,13 @@ export interface PaymentMoney {
   returnedAt?: Date | null;
 }
 
+export function returnedMinor({ refundedMinor, disputedMinor, creditedMinor }: PaymentMoney): number {
+  return refundedMinor + disputedMinor + creditedMinor;
+}
+
 /** The part of a grant that payment refunds, disputes and credit notes take back (stripe.md B7); rounded down. */
 export function clawTarget({ money }: Pick<PaidLine, 'money'>, amountTokens: number): number {
-  const returned = money.refundedMinor + money.disputedMinor + money.creditedMinor;
+  const returned = returnedMinor(money);
   if (returned <= 0 || money.paidMinor <= 0) return 0;
   if (returned >= money.paidMinor) return amountTokens;
   return Number((BigInt(amountTokens) * BigInt(returned)) / BigInt(money.paidMinor));

@@ -29,15 +29,11 @@ export function isSameTime(a: Date | null | undefined, b: Date | null | undefine
  * convergence histories (test/convergence) spent most of their time here.
  */
 export function addMonths(anchor: Date, months: number): Date {
-  const month = anchor.getUTCMonth() + months;
-  const moved = new Date(anchor);
-  moved.setUTCFullYear(anchor.getUTCFullYear(), month, Math.min(anchor.getUTCDate(), daysOf(anchor, month)));
-  return moved;
-}
-
-/** Day 0 of the next month is the last of this one. */
-function daysOf(anchor: Date, month: number): number {
-  return new Date(Date.UTC(anchor.getUTCFullYear(), month + 1, 0)).getUTCDate();
+  const [year, month, day] = [anchor.getUTCFullYear(), anchor.getUTCMonth() + months, anchor.getUTCDate()];
+  const timeOfDay = anchor.getTime() - Date.UTC(year, anchor.getUTCMonth(), day);
+  const first = Date.UTC(year, month, 1);
+  const days = day <= 28 ? day : Math.min(day, (Date.UTC(year, month + 1, 1) - first) / DAY_IN_MS);
+  return new Date(first + (days - 1) * DAY_IN_MS + timeOfDay);
 }
 
 export function addDays(from: Date, days: number): Date {

@@ -10,7 +10,7 @@ import { restore, setClawTarget, withhold } from './clawback.ts';
 import { paidPeriods, settleFreeAllowance } from './free-allowance.ts';
 import { allowancesOf, land, replaceEarlier } from './landing.ts';
 import type { Grant } from './model.ts';
-import { clawTarget, type PaidLine } from './paid-lines.ts';
+import { clawTarget, type PaidLine, returnedMinor } from './paid-lines.ts';
 import { addMonths, hasCome, isBefore } from './period.ts';
 import { FREE_PLAN, planDefinition, TOKENS_PER_CREDIT } from './plans.ts';
 import { roll } from './roll.ts';
@@ -66,8 +66,8 @@ export function rollWith(account: Account, facts: Facts): void {
 }
 
 /** What is owed of payments that went back after a time. */
-function debtSince({ grants }: Account, facts: Facts): (at: Date) => number {
-  const owing = [...grants.values()].filter(({ clawDebtTokens }) => clawDebtTokens > 0);
+function debtSince(account: Account, facts: Facts): (at: Date) => number {
+  const owing = account.grantsThat(({ clawDebtTokens }) => clawDebtTokens > 0);
   const owed = owing.flatMap((grant) => {
     const returnedAt = lineOf(facts, grant)?.money.returnedAt;
     return returnedAt ? [{ tokens: grant.clawDebtTokens, returnedAt }] : [];
@@ -230,7 +230,9 @@ function giveOrWithhold(account: Account, agreement: Agreement, current: Agreeme
 }
 
 function clawBack(account: Account, facts: Facts, byKey: Map<string, Grant>, done: string[]): void {
+  const isPaidBack = facts.lines.some(({ money }) => returnedMinor(money) > 0);
   for (const grant of byKey.values()) {
+    if (!isPaidBack && grant.clawTargetTokens === 0) continue;
     const line = lineOf(facts, grant);
     if (!line) continue;
     const target = clawTarget(line, grant.amountTokens);
