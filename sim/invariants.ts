@@ -17,7 +17,7 @@ export class Violation extends Error {
 }
 
 /** What was looked at before, of one ledger. */
-interface Seen {
+export interface Seen {
   /** Of the ledger, when its account was looked at. */
   version: number;
   entries: number;
@@ -36,9 +36,7 @@ interface PlanEnds {
   ends: { subscription: SubscriptionState; until: number }[];
 }
 
-const seen = new WeakMap<Ledger, Seen>();
-
-const nothing = (): Seen => ({
+export const nothingSeen = (): Seen => ({
   version: -1,
   entries: 0,
   balance: 0,
@@ -51,17 +49,12 @@ const nothing = (): Seen => ({
 
 /** @throws Violation */
 export function checkInvariants(ledger: Ledger, after: string): void {
-  let before = seen.get(ledger);
-  if (!before) {
-    before = nothing();
-    seen.set(ledger, before);
-  }
-  check(ledger, before, after);
+  check(ledger, ledger.seen, after);
 }
 
 /** From the first entry on, as if nothing had been looked at before. @throws Violation */
 export function checkEverything(ledger: Ledger, after: string): void {
-  check(ledger, nothing(), after);
+  check(ledger, nothingSeen(), after);
 }
 
 function check(ledger: Ledger, before: Seen, after: string): void {

@@ -13,6 +13,7 @@ import type { SubscriptionState } from '../src/domain/subscription.ts';
 import { CATALOGUE } from './catalogue.ts';
 import { type Fields, isSame } from './fields.ts';
 import { nextInstant } from './instants.ts';
+import { nothingSeen } from './invariants.ts';
 import type { Pointer, World } from './world.ts';
 
 /** What a sync has read of Stripe. */
@@ -24,6 +25,8 @@ export interface Read {
 
 export class Ledger {
   readonly account: Account;
+  /** What the invariants have looked at. */
+  readonly seen = nothingSeen();
   /** Of the last sync. */
   settled: Settled = { done: [], duplicates: [], paidTwice: [] };
   private readonly subscriptions = new Map<string, { state: SubscriptionState; ticket: number }>();

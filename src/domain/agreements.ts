@@ -3,7 +3,7 @@ import type { Grant } from './model.ts';
 import type { PaidLine } from './paid-lines.ts';
 import type { Catalogue } from './plans.ts';
 import { paidUntil, type SubscriptionState } from './subscription.ts';
-import { type Bought, boughtWith, type Landing } from './windows.ts';
+import { boughtWith, type Landing } from './windows.ts';
 
 /** All that Stripe has told of one user. */
 export interface Facts {
@@ -14,6 +14,7 @@ export interface Facts {
 /** A subscription with all that was paid for it. */
 export interface Agreement {
   subscription: SubscriptionState;
+  lines: readonly PaidLine[];
   /** What its lines buy, by the start of the windows. */
   landings: readonly Landing[];
   keys: ReadonlySet<string>;
@@ -24,67 +25,73 @@ export interface Agreement {
   paidTwice: readonly PaidLine[];
 }
 
-/** A user is settled and rolled by the same facts several times in a row. */
-const known = new WeakMap<Facts, { catalogue: Catalogue; agreements: readonly Agreement[] }>();
-const knownLines = new WeakMap<Facts, ReadonlyMap<string, PaidLine>>();
+/** What follows from facts alone. */
+interface Known {
+  readonly facts: Facts;
+  readonly catalogue: Catalogue;
+  readonly agreements: readonly Agreement[];
+  /** By what a grant says of its line; made when it is first asked for. */
+  linesByGrant: ReadonlyMap<string, PaidLine> | undefined;
+}
 
-/** The line that a grant was bought with. */
-export function lineOf(facts: Facts, { key, invoiceLineId }: Grant): PaidLine | undefined {
-  let lines = knownLines.get(facts);
-  if (!lines) {
-    lines = new Map(facts.lines.map((line) => [line.kind === 'pack' ? line.key : line.lineId, line]));
-    knownLines.set(facts, lines);
-  }
-  return lines.get(invoiceLineId ?? key);
+/**
+ * Of the last facts, since a user is settled and rolled by the same ones several times in a row. No WeakMap: a young
+ * value of an old one survives every minor collection.
+ */
+let last: Known | undefined;
+
+function knownOf(catalogue: Catalogue, facts: Facts): Known {
+  if (last?.facts === facts && last.catalogue === catalogue) return last;
+  const before = last?.catalogue === catalogue ? last.agreements : [];
+  const agreements = facts.subscriptions
+    .map((subscription) => agreementOf(catalogue, subscription, facts, before))
+    .sort(oldestFirst);
+  last = { facts, catalogue, agreements, linesByGrant: undefined };
+  return last;
 }
 
 /** Oldest first: of two live subscriptions the older one counts. */
 export function agreementsOf(catalogue: Catalogue, facts: Facts): readonly Agreement[] {
-  const before = known.get(facts);
-  if (before?.catalogue === catalogue) return before.agreements;
-  const agreements = facts.subscriptions
-    .map((subscription) => agreementOf(catalogue, subscription, facts))
-    .sort(oldestFirst);
-  known.set(facts, { catalogue, agreements });
-  return agreements;
+  return knownOf(catalogue, facts).agreements;
 }
 
-function agreementOf(catalogue: Catalogue, subscription: SubscriptionState, facts: Facts): Agreement {
+/** The line that a grant was bought with. */
+export function lineOf(
+  catalogue: Catalogue,
+  facts: Facts,
+  { key, invoiceLineId }: Grant,
+): PaidLine | undefined {
+  const known = knownOf(catalogue, facts);
+  known.linesByGrant ??= new Map(
+    facts.lines.map((line) => [line.kind === 'pack' ? line.key : line.lineId, line]),
+  );
+  return known.linesByGrant.get(invoiceLineId ?? key);
+}
+
+/** @param before of other facts: most news is of a subscription and not of what was paid for it */
+function agreementOf(
+  catalogue: Catalogue,
+  subscription: SubscriptionState,
+  facts: Facts,
+  before: readonly Agreement[],
+): Agreement {
   const lines = facts.lines.filter(({ subscriptionId }) => subscriptionId === subscription.id);
-  const { landings, paidTwice, keys } = termsOf(catalogue, lines);
+  const same = before.find((one) => isSame(one.lines, lines));
+  const { landings, paidTwice } = same ?? boughtWith(catalogue, lines);
   const trials = isTrialAgain(subscription, facts) ? lines.filter(({ kind }) => kind === 'trial') : [];
   return {
     subscription,
+    lines,
     landings,
-    keys,
+    keys: same?.keys ?? new Set(landings.map(({ key }) => key)),
     paidEnd: paidUntil(lines),
     trialsAgain: new Set(trials.map(({ lineId }) => lineId)),
     paidTwice,
   };
 }
 
-interface Terms extends Bought {
-  keys: ReadonlySet<string>;
-}
-
-/** By the last of the lines that they are of. Most news is of a subscription and not of what was paid for it. */
-const knownTerms = new WeakMap<
-  PaidLine,
-  { catalogue: Catalogue; lines: readonly PaidLine[]; terms: Terms }
->();
-
-function termsOf(catalogue: Catalogue, lines: readonly PaidLine[]): Terms {
-  const last = lines.at(-1);
-  const before = last && knownTerms.get(last);
-  const isSame =
-    before?.catalogue === catalogue &&
-    before.lines.length === lines.length &&
-    before.lines.every((line, index) => line === lines[index]);
-  if (isSame) return before.terms;
-  const bought = boughtWith(catalogue, lines);
-  const terms = { ...bought, keys: new Set(bought.landings.map(({ key }) => key)) };
-  if (last) knownTerms.set(last, { catalogue, lines, terms });
-  return terms;
+function isSame(a: readonly PaidLine[], b: readonly PaidLine[]): boolean {
+  return a.length === b.length && a.every((line, index) => line === b[index]);
 }
 
 function oldestFirst({ subscription: a }: Agreement, { subscription: b }: Agreement): number {

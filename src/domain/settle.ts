@@ -69,7 +69,7 @@ export function rollWith(account: Account, facts: Facts): void {
 function debtSince(account: Account, facts: Facts): (at: Date) => number {
   const owing = account.grantsThat(({ clawDebtTokens }) => clawDebtTokens > 0);
   const owed = owing.flatMap((grant) => {
-    const returnedAt = lineOf(facts, grant)?.money.returnedAt;
+    const returnedAt = lineOf(account.catalogue, facts, grant)?.money.returnedAt;
     return returnedAt ? [{ tokens: grant.clawDebtTokens, returnedAt }] : [];
   });
   return (at) =>
@@ -233,7 +233,7 @@ function clawBack(account: Account, facts: Facts, byKey: Map<string, Grant>, don
   const isPaidBack = facts.lines.some(({ money }) => returnedMinor(money) > 0);
   for (const grant of byKey.values()) {
     if (!isPaidBack && grant.clawTargetTokens === 0) continue;
-    const line = lineOf(facts, grant);
+    const line = lineOf(account.catalogue, facts, grant);
     if (!line) continue;
     const target = clawTarget(line, grant.amountTokens);
     if (target === grant.clawTargetTokens) continue;
