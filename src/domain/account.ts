@@ -16,6 +16,7 @@ export class Account {
   readonly changedHolds = new Set<Hold>();
   readonly grants = new Map<string, Grant>();
   readonly holds = new Map<string, Hold>();
+  private readonly byKey = new Map<string, Grant>();
 
   constructor(
     readonly user: UserState,
@@ -37,6 +38,13 @@ export class Account {
   /** Grants that may burn or hold tokens, in burn order. */
   openGrants(): Grant[] {
     return this.grantsThat((grant) => grant.closedAt === null).sort(compareBurnOrder);
+  }
+
+  /** Keys are unique per user, and no grant ever leaves. */
+  grantsByKey(): Map<string, Grant> {
+    const { byKey, grants } = this;
+    if (byKey.size < grants.size) for (const grant of grants.values()) byKey.set(grant.key, grant);
+    return byKey;
   }
 
   grantsThat(suit: (grant: Grant) => boolean): Grant[] {

@@ -29,8 +29,7 @@ export interface Settled {
 /** The account has everything that is due applied, and all grants that were bought are loaded. */
 export function settle(account: Account, facts: Facts): Settled {
   const done: string[] = [];
-  const byKey = new Map<string, Grant>();
-  for (const grant of account.grants.values()) byKey.set(grant.key, grant);
+  const byKey = account.grantsByKey();
   const debtAfter = debtSince(account, facts);
   landPacks(account, facts.lines, byKey, debtAfter, done);
   const agreements = agreementsOf(account.catalogue, facts);
@@ -196,7 +195,7 @@ function enterWindow(
 ): void {
   const { user } = account;
   const isNew = user.currentSubscriptionId !== subscription.id;
-  const newest = landings.filter(({ kind, key }) => kind === 'full' && byKey.has(key)).at(-1)?.window;
+  const newest = landings.findLast(({ kind, key }) => kind === 'full' && byKey.has(key))?.window;
   const start = newest?.start ?? (isNew ? subscription.currentPeriodStart : user.monthlyResetDate);
   const end = newest?.end ?? (isNew ? firstWindowEnd(subscription) : user.periodEnd);
   if (isNew) user.periodAnchor = subscription.currentPeriodStart;

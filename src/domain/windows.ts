@@ -62,6 +62,7 @@ function inOrder(lines: readonly PaidLine[]): PaidLine[] {
  */
 function again(ordered: readonly PaidLine[], credited: ReadonlySet<string>): PaidLine[] {
   const terms = ordered.filter(({ kind }) => kind !== 'delta');
+  if (new Set(terms.map(({ start }) => start.getTime())).size === terms.length) return [];
   return terms.filter((line, index) => {
     if (credited.has(line.paymentId)) return false;
     const isSame = ({ itemId, start }: PaidLine): boolean =>
