@@ -96,12 +96,29 @@ export function newestWindow(allowances: readonly Grant[]): Grant | undefined {
   return newest;
 }
 
-/** Ends what a subscription gave for windows before its newest, a line that was heard of late included. */
-export function replaceEarlier(account: Account, allowances: readonly Grant[]): void {
-  const newest = newestWindow(allowances);
-  if (!newest?.windowStart || newest.offer === null) return;
-  const { windowStart: start, offer, expiresAt } = newest;
-  endEarlier(account, allowances, { start, offer, expiresAt });
+/** The newest window that lines have paid for and that has landed, in place of another's month as well. */
+export function newestLanded(
+  landings: readonly Landing[],
+  byKey: ReadonlyMap<string, Grant>,
+): Landing | undefined {
+  return landings.findLast(({ kind, key }) => kind === 'full' && byKey.has(key));
+}
+
+/**
+ * Ends what a subscription gave for windows before its newest, a line that was heard of late included. Asked of the
+ * lines: a month that landed before we heard of the line that took it over may begin later than that line's window.
+ */
+export function replaceEarlier(
+  account: Account,
+  allowances: readonly Grant[],
+  landings: readonly Landing[],
+  byKey: ReadonlyMap<string, Grant>,
+): void {
+  const newest = newestLanded(landings, byKey);
+  const grant = newest && byKey.get(newest.key);
+  if (!newest || !grant) return;
+  const { window, offer } = newest;
+  endEarlier(account, allowances, { start: window.start, offer, expiresAt: grant.expiresAt });
 }
 
 /** All but what the plan rolls over. */

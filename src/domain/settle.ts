@@ -8,7 +8,7 @@ import { type Agreement, agreementsOf, type Facts, lineOf } from './agreements.t
 import { openAllowances, putOnFreeClock } from './allowance.ts';
 import { restore, setClawTarget, withhold } from './clawback.ts';
 import { paidPeriods, settleFreeAllowance } from './free-allowance.ts';
-import { allowancesOf, land, replaceEarlier } from './landing.ts';
+import { allowancesOf, land, newestLanded, replaceEarlier } from './landing.ts';
 import type { Grant } from './model.ts';
 import { clawTarget, type PaidLine, returnedMinor } from './paid-lines.ts';
 import { addMonths, hasCome, isBefore } from './period.ts';
@@ -123,7 +123,7 @@ function landWindows(
     byKey.set(landing.key, grant);
     done.push(`${landing.key} granted`);
   }
-  replaceEarlier(account, allowancesOf(account, subscription.id));
+  replaceEarlier(account, allowancesOf(account, subscription.id), landings, byKey);
 }
 
 /**
@@ -195,7 +195,7 @@ function enterWindow(
 ): void {
   const { user } = account;
   const isNew = user.currentSubscriptionId !== subscription.id;
-  const newest = landings.findLast(({ kind, key }) => kind === 'full' && byKey.has(key))?.window;
+  const newest = newestLanded(landings, byKey)?.window;
   const start = newest?.start ?? (isNew ? subscription.currentPeriodStart : user.monthlyResetDate);
   const end = newest?.end ?? (isNew ? firstWindowEnd(subscription) : user.periodEnd);
   if (isNew) user.periodAnchor = subscription.currentPeriodStart;

@@ -152,6 +152,20 @@ test('a month of a year that landed before its downgrade was heard of makes way 
   expect([credits(punctual), credits(late)]).toEqual([100, 100]);
 });
 
+// Found by seed 49089.
+test('a month of a year that landed after the renewal that had taken it over does not end that renewal', () => {
+  const year = line('1', 'sub_1', START, addMonths(START, 12), { interval: 'year' });
+  const month = line('2', 'sub_1', day(20), addMonths(day(20), 1));
+  const credit = line('2', 'sub_1', day(20), addMonths(START, 12), { key: 'inv:in_2:il_2', kind: 'credit' });
+  const renewal = line('3', 'sub_1', addMonths(day(20), 1), addMonths(day(20), 2));
+  const annual = subscription('sub_1', START, { interval: 'year' });
+  const monthly = subscription('sub_1', START);
+  const late = freeUser();
+  for (const at of [0, 35, 65]) hear(late, day(at), { subscriptions: [annual], lines: [year] });
+  hear(late, day(66), { subscriptions: [monthly], lines: [year, month, credit, renewal] });
+  expect(credits(late)).toBe(100);
+});
+
 test('credits that wait for another subscription come back when that one ends, however late somebody looks', () => {
   const paused = subscription('sub_1', START, { status: 'paused' });
   const ending = subscription('sub_2', day(10), { cancelAt: day(35) });
