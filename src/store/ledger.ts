@@ -37,7 +37,13 @@ const SELECT = `select e.seq, e.type, e.tokens, e.balance_after as "balanceAfter
   e.feature, e.reason, e.metadata, e.refers_to_seq as "refersToSeq", e.hold_id as "holdId",
   e.request_id as "requestId", e.created_at as "createdAt", g.source
   from ledger_entries e left join credit_grants g on g.bucket = e.bucket and g.id = e.grant_id
-  where e.bucket = $1 and e.user_id = $2`;
+  where e.bucket = $1`;
+
+const OF_USER = `${SELECT} and e.user_id = $2`;
+
+/** By the index of digests; an equality of the user's id would let the planner read all entries of the user. */
+const OF_KEY = `${SELECT} and md5(length(e.user_id)::text || ':' || e.user_id || e.key)::uuid
+  = md5(length($2)::text || ':' || $2 || $3)::uuid and e.key = $3 and e.user_id || '' = $2`;
 
 function fromRow({ source, ...row }: Row): StoredEntry {
   if (row.parts !== null) return { ...row, parts: partsSchema.parse(row.parts) };
@@ -52,11 +58,7 @@ export async function findEntryByKey(
   userId: string,
   key: string,
 ): Promise<StoredEntry | undefined> {
-  const { rows } = await tx.query<Row>(`${SELECT} and md5(e.key)::uuid = md5($3)::uuid and e.key = $3`, [
-    bucketOf(userId),
-    userId,
-    key,
-  ]);
+  const { rows } = await tx.query<Row>(OF_KEY, [bucketOf(userId), userId, key]);
   return rows[0] && fromRow(rows[0]);
 }
 
@@ -65,7 +67,7 @@ export async function findEntry(
   userId: string,
   seq: number,
 ): Promise<StoredEntry | undefined> {
-  const { rows } = await tx.query<Row>(`${SELECT} and e.seq = $3`, [bucketOf(userId), userId, seq]);
+  const { rows } = await tx.query<Row>(`${OF_USER} and e.seq = $3`, [bucketOf(userId), userId, seq]);
   return rows[0] && fromRow(rows[0]);
 }
 
@@ -75,7 +77,7 @@ export async function listEntriesReferringTo(
   userId: string,
   seq: number,
 ): Promise<StoredEntry[]> {
-  const { rows } = await db.query<Row>(`${SELECT} and e.refers_to_seq = $3 order by e.seq`, [
+  const { rows } = await db.query<Row>(`${OF_USER} and e.refers_to_seq = $3 order by e.seq`, [
     bucketOf(userId),
     userId,
     seq,
@@ -112,7 +114,7 @@ export async function listEntries(
   userId: string,
   { beforeSeq, limit }: { beforeSeq: number; limit: number },
 ): Promise<StoredEntry[]> {
-  const { rows } = await db.query<Row>(`${SELECT} and e.seq < $3 order by e.seq desc limit $4`, [
+  const { rows } = await db.query<Row>(`${OF_USER} and e.seq < $3 order by e.seq desc limit $4`, [
     bucketOf(userId),
     userId,
     beforeSeq,
