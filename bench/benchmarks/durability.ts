@@ -52,7 +52,7 @@ async function perConsume(bed: Bed): Promise<Row[]> {
   const row = { b: null, oracle, isCeiling: true } as const;
   return [
     { ...row, name: 'fsyncs-per-consume', ratio: fsyncs, a: fsyncs, goal: 0.06, aim: 0.02, gate: 0.1 },
-    { ...row, name: 'wal-bytes-per-consume', ratio: walBytes, a: walBytes, goal: 750, aim: 450, gate: 850 },
+    { ...row, name: 'wal-bytes-per-consume', ratio: walBytes, a: walBytes, goal: 750, aim: 450, gate: 750 },
   ];
 }
 
