@@ -6,7 +6,7 @@ import { createTestDatabase } from '../support/database.ts';
 import { announceSeed } from '../support/seed.ts';
 
 /** CONVERGENCE_REAL_RUNS=2000 for a long night: about 1.3 s each on two busy cores. */
-const USERS = Number(process.env.CONVERGENCE_REAL_RUNS ?? 100);
+const USERS = Number(process.env.CONVERGENCE_REAL_RUNS ?? 200);
 const USERS_A_BATCH = 50;
 
 it(
