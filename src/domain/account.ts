@@ -193,7 +193,7 @@ export class Account {
 }
 
 /** Field by field: put together of other objects it would take a hundred times as long. */
-function newGrant(
+export function newGrant(
   id: string,
   { key, source, tokens, effectiveAt, expiresAt, details }: GrantInput,
   now: Date,

@@ -2,6 +2,7 @@
  * What the rows of a user must say if the ledger is the truth, which it is: entries are only ever appended, while
  * balances and grants are sums of them and can be made again. Pure.
  */
+import { newGrant } from './account.ts';
 import type { GrantSource } from './burn.ts';
 import type { Grant } from './model.ts';
 
@@ -92,18 +93,11 @@ function withNumbers(row: Grant, told: LedgerGrant, heldTokens: number, now: Dat
 function describedGrant(told: LedgerGrant, describe: (key: string) => Partial<Grant> | null): Grant {
   const details = describe(told.key);
   if (!details) throw new Error(`Grant ${told.id} (${told.key}) is gone and nothing tells what it was for.`);
+  const { id, key, amountTokens: tokens, createdAt } = told;
   return {
-    ...NOTHING_KNOWN,
-    id: told.id,
-    key: told.key,
-    source: sourceOf(told.key),
-    amountTokens: told.amountTokens,
+    ...newGrant(id, { key, source: sourceOf(key), tokens, expiresAt: null }, createdAt),
     remainingTokens: 0,
-    heldTokens: 0,
-    priority: 50,
-    effectiveAt: told.createdAt,
     reason: told.reason,
-    createdAt: told.createdAt,
     voidedAt: told.voidedTokens > 0 ? told.createdAt : null,
     ...details,
   };
@@ -114,26 +108,3 @@ function sourceOf(key: string): GrantSource {
   if (kind === 'pack') return 'top_up';
   return kind === 'bonus' || kind === 'adjustment' ? kind : kind === 'correct' ? 'adjustment' : 'allowance';
 }
-
-const NOTHING_KNOWN = {
-  expiresAt: null,
-  closedAt: null,
-  offer: null,
-  costBasisMinor: null,
-  currency: null,
-  invoiceId: null,
-  invoiceLineId: null,
-  subscriptionId: null,
-  subscriptionItemId: null,
-  windowStart: null,
-  windowEnd: null,
-  windowKind: null,
-  checkoutSessionId: null,
-  expiredTokens: 0,
-  voidedTokens: 0,
-  clawedTokens: 0,
-  clawTargetTokens: 0,
-  clawDebtTokens: 0,
-  settledDebtTokens: 0,
-  isWithheld: false,
-};

@@ -250,21 +250,21 @@ export class ConsumeBatcher {
   }
 }
 
-/** How many consumes of this process have no answer yet. */
-export function consumesWaiting(pool: Pool): number {
-  return batchers.get(pool)?.waiting ?? 0;
-}
-
-const batchers = new WeakMap<Pool, ConsumeBatcher>();
-
 /** The pool hands out a connection in the next tick: after it the statement is on its way. */
 function sent(): Promise<void> {
   return new Promise((resolve) => process.nextTick(resolve));
 }
+
+const batchers = new WeakMap<Pool, ConsumeBatcher>();
 
 /** One per database connection pool. */
 export function batcherOf(pool: Pool): ConsumeBatcher {
   const batcher = batchers.get(pool) ?? new ConsumeBatcher(pool);
   batchers.set(pool, batcher);
   return batcher;
+}
+
+/** How many consumes of this process have no answer yet. */
+export function consumesWaiting(pool: Pool): number {
+  return batchers.get(pool)?.waiting ?? 0;
 }

@@ -9,6 +9,7 @@ import { addDays, addMonths } from '../../src/domain/period.ts';
 import { rollWith, settle } from '../../src/domain/settle.ts';
 import type { SubscriptionState } from '../../src/domain/subscription.ts';
 import { landingsOf } from '../../src/domain/windows.ts';
+import { paidLine } from '../support/paid-line.ts';
 import { checkInvariants, emptyAccount, START } from './ledger.ts';
 
 const day = (days: number): Date => addDays(START, days);
@@ -40,27 +41,8 @@ function subscription(
   };
 }
 
-function line(id: string, of: string, start: Date, end: Date, changes: Partial<PaidLine> = {}): PaidLine {
-  return {
-    key: `inv:in_${id}:il_1`,
-    kind: 'full',
-    paymentId: `in_${id}`,
-    lineId: 'il_1',
-    subscriptionId: of,
-    itemId: `si_${of}`,
-    offer: 'pro',
-    interval: 'month',
-    quantity: 1,
-    amountMinor: 2_000,
-    currency: 'usd',
-    start,
-    end,
-    paidAt: start,
-    note: null,
-    money: { paidMinor: 2_000, refundedMinor: 0, disputedMinor: 0, creditedMinor: 0 },
-    ...changes,
-  };
-}
+const line = (id: string, of: string, start: Date, end: Date, changes: Partial<PaidLine> = {}): PaidLine =>
+  paidLine(id, of, { start, end }, changes);
 
 function freeUser(): Account {
   const account = emptyAccount(CATALOGUE);
@@ -259,4 +241,17 @@ test('a second trial that gave nothing keeps no free allowance away once it is u
   // The month of the free plan has begun on day 31; the trial's grace runs until day 35.
   hear(account, day(32), told('unpaid'));
   expect(credits(account)).toBe(5);
+});
+
+test('what was spent of a month before its change was heard of is not given again by the line that took it over', () => {
+  const year = line('1', 'sub_1', START, addMonths(START, 12), { interval: 'year' });
+  const month = line('2', 'sub_1', day(45), addMonths(day(45), 1));
+  const credit = line('2', 'sub_1', day(45), year.end, { key: 'inv:in_2:il_2', kind: 'credit' });
+  const subscriptions = [subscription('sub_1', START, { interval: 'year' })];
+  const late = freeUser();
+  for (const at of [0, 40, 65]) hear(late, day(at), { subscriptions, lines: [year] });
+  late.consume(30 * 2_000, { key: 'spent' });
+  hear(late, day(66), { subscriptions, lines: [year, month, credit] });
+  // Of the month that was bought half, 50 credits, lies beyond the running one; who hears at once spends 30 of those.
+  expect(credits(late)).toBe(20);
 });

@@ -4,12 +4,12 @@ import type { AddressInfo } from 'node:net';
 import { Webhook } from 'standardwebhooks';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { Context } from '../../src/context.ts';
-import { type ChangeRequest, requestHash } from '../../src/lib/requests.ts';
 import { readUsage, signUp } from '../../src/lib/users.ts';
 import { readWorkflow, runWorkflow, startWorkflow } from '../../src/lib/workflows.ts';
 import { findViolations } from '../../src/store/invariants.ts';
 import { listEntries } from '../../src/store/ledger.ts';
 import { type Library, openLibrary } from '../support/library.ts';
+import { request } from '../support/request.ts';
 
 const SECRET = `whsec_${Buffer.alloc(32, 7).toString('base64')}`;
 
@@ -52,14 +52,6 @@ beforeEach(async () => {
   received.length = 0;
   answer = { status: 200, body: 'done' };
   await signUp(context, { userId });
-});
-
-const request = (key: string): ChangeRequest => ({
-  key,
-  scope: 'test',
-  hash: requestHash(key),
-  requestId: null,
-  actor: 'test',
 });
 
 async function start(key = 'start'): Promise<string> {

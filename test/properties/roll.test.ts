@@ -5,11 +5,11 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { grantCredits } from '../../src/lib/grants.ts';
 import { placeHold } from '../../src/lib/holds.ts';
 import { changePlan } from '../../src/lib/plans.ts';
-import { type ChangeRequest, requestHash } from '../../src/lib/requests.ts';
 import { signUp, userNow } from '../../src/lib/users.ts';
 import { findViolationsOf } from '../../src/store/invariants.ts';
 import { listEntries } from '../../src/store/ledger.ts';
 import { type Library, openLibrary } from '../support/library.ts';
+import { request } from '../support/request.ts';
 import { announceSeed } from '../support/seed.ts';
 
 const DAY = 86_400_000;
@@ -20,14 +20,6 @@ beforeAll(async () => {
   library = await openLibrary();
 });
 afterAll(() => library.close());
-
-const request = (key: string): ChangeRequest => ({
-  key,
-  scope: 'test',
-  hash: requestHash(key),
-  requestId: null,
-  actor: 'test',
-});
 
 interface Life {
   born: number;

@@ -4,12 +4,12 @@ import { TollgateError } from '../../src/errors.ts';
 import { refund } from '../../src/lib/credits.ts';
 import { grantCredits } from '../../src/lib/grants.ts';
 import { changePlan } from '../../src/lib/plans.ts';
-import { type ChangeRequest, requestHash } from '../../src/lib/requests.ts';
 import { readUsage, signUp, userNow } from '../../src/lib/users.ts';
 import { findViolations } from '../../src/store/invariants.ts';
 import { listEntries } from '../../src/store/ledger.ts';
 import { doors } from '../support/doors.ts';
 import { type Library, openLibrary, START } from '../support/library.ts';
+import { request } from '../support/request.ts';
 
 let library: Library;
 let userId: string;
@@ -22,14 +22,6 @@ beforeEach(async () => {
   userId = `racer-${users++}`;
   library.setTime(START);
   await signUp(library.context, { userId });
-});
-
-const request = (key: string, content: unknown = key): ChangeRequest => ({
-  key,
-  scope: 'test',
-  hash: requestHash(content),
-  requestId: null,
-  actor: 'test',
 });
 
 /** The codes of those that were refused; anything but a refusal fails the test. */

@@ -4,7 +4,6 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { addMonths } from '../../src/domain/period.ts';
 import { TollgateError } from '../../src/errors.ts';
 import { captureHold, placeHold } from '../../src/lib/holds.ts';
-import { type ChangeRequest, requestHash } from '../../src/lib/requests.ts';
 import { rollUsers } from '../../src/lib/roll-users.ts';
 import { readUsage, signUp } from '../../src/lib/users.ts';
 import { findViolations } from '../../src/store/invariants.ts';
@@ -12,6 +11,7 @@ import { listEntries } from '../../src/store/ledger.ts';
 import { inBatch } from '../support/doors.ts';
 import { type Library, openLibrary, START } from '../support/library.ts';
 import { idsOfBucket } from '../support/population.ts';
+import { request } from '../support/request.ts';
 
 const BUCKETS = [3, 4];
 const USERS_PER_BUCKET = 40;
@@ -23,14 +23,6 @@ beforeAll(async () => {
   library = await openLibrary({ maxConnections: 20 });
 });
 afterAll(() => library.close());
-
-const request = (key: string): ChangeRequest => ({
-  key,
-  scope: 'test',
-  hash: requestHash(key),
-  requestId: null,
-  actor: 'test',
-});
 
 const unlessRefused = (error: unknown): undefined => {
   if (error instanceof TollgateError && error.code === 'insufficient_credits') return undefined;

@@ -2,10 +2,10 @@
 // slower with every consume.
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { consume } from '../../src/lib/credits.ts';
-import { requestHash } from '../../src/lib/requests.ts';
 import { signUp } from '../../src/lib/users.ts';
 import { findEntryByKey } from '../../src/store/ledger.ts';
 import { type Library, openLibrary } from '../support/library.ts';
+import { request } from '../support/request.ts';
 
 const OTHERS = 40;
 const ENTRIES_OF_OTHERS = 10;
@@ -17,12 +17,7 @@ beforeAll(async () => {
 });
 afterAll(() => library.close());
 
-const spend = (userId: string, key: string) =>
-  consume(
-    library.context,
-    { userId, tokens: 1 },
-    { key, scope: 'test', hash: requestHash(key), requestId: null, actor: 'test' },
-  );
+const spend = (userId: string, key: string) => consume(library.context, { userId, tokens: 1 }, request(key));
 
 /** Entries of ledgers that statements have read by an index so far. */
 async function entriesRead(): Promise<number> {

@@ -9,7 +9,7 @@ import { TollgateError } from '../../src/errors.ts';
 import { grantCredits } from '../../src/lib/grants.ts';
 import { placeHold } from '../../src/lib/holds.ts';
 import { changePlan } from '../../src/lib/plans.ts';
-import { accountOptions, type ChangeRequest, requestHash } from '../../src/lib/requests.ts';
+import { accountOptions } from '../../src/lib/requests.ts';
 import { signUp } from '../../src/lib/users.ts';
 import { loadFacts, withAccount } from '../../src/store/account.ts';
 import { bucketOf } from '../../src/store/bucket.ts';
@@ -17,6 +17,8 @@ import { storePaidLines } from '../../src/store/paid-lines.ts';
 import { bindCustomer, storeSubscription } from '../../src/store/subscriptions.ts';
 import { alone } from './doors.ts';
 import type { Library } from './library.ts';
+import { paidLine } from './paid-line.ts';
+import { request } from './request.ts';
 
 const ALL_AT = Date.UTC(2028, 0, 31, 10);
 export const ALL_BORN_BY = new Date(ALL_AT + 3 * 86_400_000);
@@ -60,14 +62,6 @@ export function idsOfBucket(prefix: string, bucket: number, count: number): stri
     if (bucketOf(`${prefix}-${n}`) === bucket) ids.push(`${prefix}-${n}`);
   return ids;
 }
-
-const request = (key: string): ChangeRequest => ({
-  key,
-  scope: 'test',
-  hash: requestHash(key),
-  requestId: null,
-  actor: 'test',
-});
 
 /** Lives a past under an id; the same past twice differs in the id alone. */
 export async function live(library: Library, userId: string, past: Past): Promise<void> {
@@ -160,29 +154,8 @@ function subscriptionOf(userId: string, { plan, planDays }: Past, start: Date): 
     startedAt: start,
     latestInvoiceId: `in_${userId}`,
   };
-  const offer = { offer: 'pro', interval, amountMinor: 2_000 };
-  return { subscriptions: [subscription], lines: [{ ...lineOf(userId, start, end), ...offer }] };
-}
-
-function lineOf(userId: string, start: Date, end: Date): PaidLine {
-  return {
-    key: `inv:in_${userId}:il_1`,
-    kind: 'full',
-    paymentId: `in_${userId}`,
-    lineId: 'il_1',
-    subscriptionId: `sub_${userId}`,
-    itemId: `si_${userId}`,
-    offer: 'pro',
-    interval: 'month',
-    quantity: 1,
-    amountMinor: 2_000,
-    currency: 'usd',
-    start,
-    end,
-    paidAt: start,
-    note: null,
-    money: { paidMinor: 2_000, refundedMinor: 0, disputedMinor: 0, creditedMinor: 0 },
-  };
+  const line = paidLine(userId, `sub_${userId}`, { start, end }, { itemId: subscription.itemId, interval });
+  return { subscriptions: [subscription], lines: [line] };
 }
 
 function packOf(userId: string, at: Date): PaidLine {
@@ -194,5 +167,5 @@ function packOf(userId: string, at: Date): PaidLine {
     interval: null,
   };
   const ids = { key: `pack:cs_${userId}:li_1`, paymentId: `cs_${userId}`, lineId: 'li_1' };
-  return { ...lineOf(userId, at, at), ...pack, ...ids };
+  return paidLine(userId, '', { start: at, end: at }, { ...pack, ...ids });
 }
