@@ -41,7 +41,7 @@ const LOG_FLUSH_MS = 200;
 export function createLog({ logLevel }: Pick<Config, 'logLevel'>): Logger {
   const options = { level: logLevel, redact: { paths: REDACTED_PATHS, censor: '[redacted]' } };
   // One write for many lines, at the latest after LOG_FLUSH_MS; an exit writes what is left.
-  return pino(options, pino.destination({ sync: false, minLength: 4_096, periodicFlush: LOG_FLUSH_MS }));
+  return pino(options, pino.destination({ sync: false, minLength: 16_000, periodicFlush: LOG_FLUSH_MS }));
 }
 
 export interface ContextOptions {

@@ -1,7 +1,5 @@
 /** The Express applications: the API, and where it has a port of its own, the operator's. */
-import type { IncomingMessage, ServerResponse } from 'node:http';
-import express, { type ErrorRequestHandler, type Express, type RequestHandler } from 'express';
-import helmet from 'helmet';
+import express, { type ErrorRequestHandler, type Express } from 'express';
 import type { Context } from '../context.ts';
 import { notFound } from '../errors.ts';
 import { authenticator } from './auth.ts';
@@ -13,9 +11,7 @@ import { openApiDocument } from './openapi.ts';
 import { writeError } from './problem.ts';
 import type { Lifecycle, Route } from './route.ts';
 import { routes } from './routes/index.ts';
-
-/** Where hosted pages live that a form of ours may lead to: `form-action` also covers redirects. */
-const STRIPE_PAGES = ['https://checkout.stripe.com', 'https://billing.stripe.com'];
+import { answerHeaders } from './security-headers.ts';
 
 /** The API; the probes are on it as well unless they have a port of their own. */
 export function createApp(context: Context, lifecycle: Lifecycle = { isStopping: false }): Express {
@@ -46,7 +42,7 @@ function build(
   app.set('query parser', 'simple');
   const metrics = metricsOf(context);
   app.use(requestLogger(context.log, metrics.observe.bind(metrics)));
-  app.use(securityHeaders(context));
+  app.use(answerHeaders(context.config));
   mountRoutes(app, { context, authenticator: authenticator(context), lifecycle }, served);
   mountMore(app);
   app.use(() => {
@@ -54,33 +50,6 @@ function build(
   });
   app.use(problems(context));
   return app;
-}
-
-/** Helmet's headers are the same for every answer: asked for once. */
-function securityHeaders(context: Context): RequestHandler {
-  const isHttps = context.config.publicUrl.startsWith('https:');
-  const headers: [name: string, value: string][] = [];
-  const recorder = {
-    setHeader: (name: string, value: string) => headers.push([name, value]),
-    removeHeader: () => {},
-  };
-  const record = helmet({
-    contentSecurityPolicy: {
-      directives: {
-        formAction: ["'self'", ...STRIPE_PAGES],
-        // Over plain http it would send the browser to a port where nobody speaks TLS.
-        upgradeInsecureRequests: isHttps ? [] : null,
-      },
-    },
-    strictTransportSecurity: isHttps,
-  });
-  record({} as IncomingMessage, recorder as unknown as ServerResponse, (error) => {
-    if (error) throw error;
-  });
-  return (_request, response, next) => {
-    for (const [name, value] of headers) response.setHeader(name, value);
-    next();
-  };
 }
 
 /** Whatever Express or its middleware throw, in the same form as everything else. */

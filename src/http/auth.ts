@@ -5,7 +5,7 @@
 import type { Request, Response } from 'express';
 import type { Context } from '../context.ts';
 import { TollgateError } from '../errors.ts';
-import { verifyApiKey } from '../lib/api-keys.ts';
+import { type VerifiedKey, verifyApiKey } from '../lib/api-keys.ts';
 import { signUp } from '../lib/users.ts';
 import { findUser } from '../store/users.ts';
 import { type TokenVerifier, tokenVerifier } from './jwt.ts';
@@ -48,10 +48,14 @@ function bearerOf(request: Request): string | undefined {
   return /^Bearer +([\x21-\x7e]+) *$/i.exec(request.headers.authorization ?? '')?.[1];
 }
 
-async function keyPrincipal(context: Context, request: Request): Promise<Principal> {
+function keyPrincipal(context: Context, request: Request): Principal | Promise<Principal> {
   const credential = bearerOf(request);
-  const key = credential === undefined ? undefined : await verifyApiKey(context, credential);
-  return key ? { kind: 'apiKey', ...key } : { kind: 'none' };
+  const key = credential === undefined ? undefined : verifyApiKey(context, credential);
+  return key instanceof Promise ? key.then(principalOfKey) : principalOfKey(key);
+}
+
+function principalOfKey(key: VerifiedKey | undefined): Principal {
+  return key ? { kind: 'apiKey', id: key.id, scopes: key.scopes } : { kind: 'none' };
 }
 
 async function userPrincipal(verify: TokenVerifier, request: Request): Promise<Principal> {

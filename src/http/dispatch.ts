@@ -1,29 +1,15 @@
 /** Turns the route table into Express routes: authenticate, read the body, validate, run, answer. */
-import express, { type Express, type Request, type RequestHandler, type Response } from 'express';
+import type { Express, Request, RequestHandler, Response } from 'express';
 import type { Context } from '../context.ts';
 import { TollgateError } from '../errors.ts';
 import { runAs } from '../lib/current.ts';
 import type { ChangeRequest } from '../lib/requests.ts';
 import type { Authenticator } from './auth.ts';
+import { readBody } from './body.ts';
 import { actorOf, changeRequest } from './idempotency.ts';
 import { loggedProblem, type Problem, writeError } from './problem.ts';
 import type { Lifecycle, Method, Principal, Route, RouteAnswer, RouteInput } from './route.ts';
-import { hasBody, refuseOtherMediaType, validated, validatedBody } from './validation.ts';
-
-const JSON_BODY_MAX = '100kb';
-const LARGE_JSON_BODY_MAX = '1mb';
-const RAW_BODY_MAX = '2mb';
-
-const readJson = promised(express.json({ limit: JSON_BODY_MAX, strict: false, type: () => true }));
-const readLargeJson = promised(express.json({ limit: LARGE_JSON_BODY_MAX, strict: false, type: () => true }));
-const readRaw = promised(express.raw({ limit: RAW_BODY_MAX, type: () => true }));
-
-function promised(handler: RequestHandler) {
-  return (request: Request, response: Response): Promise<void> =>
-    new Promise((resolve, reject) => {
-      handler(request, response, (error?: unknown) => (error ? reject(error) : resolve()));
-    });
-}
+import { validated, validatedBody } from './validation.ts';
 
 export interface Service {
   context: Context;
@@ -93,14 +79,6 @@ function run(context: Context, route: Route, input: RouteInput): Promise<RouteAn
   const { principal } = input;
   if (principal.kind !== 'user') return route.handler(context, input);
   return runAs(context, principal.id, () => route.handler(context, input));
-}
-
-/** Only after authentication, so that strangers make nobody parse what they send. */
-async function readBody(route: Route, request: Request, response: Response): Promise<void> {
-  if (route.method !== 'post' || !hasBody(request)) return;
-  if (route.rawBody) return readRaw(request, response);
-  refuseOtherMediaType(request);
-  await (route.largeBody ? readLargeJson : readJson)(request, response);
 }
 
 /** A class, so that a request makes no functions of its own. */

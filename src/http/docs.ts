@@ -5,6 +5,7 @@ import type { Context } from '../context.ts';
 import { ERROR_CODES, type ErrorCode, notFound } from '../errors.ts';
 import { otherMethod } from './dispatch.ts';
 import type { OpenApiDocument } from './openapi.ts';
+import { pageHeaders } from './security-headers.ts';
 
 const { getAbsoluteFSPath } = createRequire(import.meta.url)('swagger-ui-dist') as {
   getAbsoluteFSPath(): string;
@@ -35,10 +36,11 @@ const INIT = `SwaggerUIBundle({ url: '/openapi.json', dom_id: '#reference', deep
 const ASSETS = ['swagger-ui.css', 'swagger-ui-bundle.js', 'favicon-32x32.png'];
 
 export function mountDocs(app: Express, context: Context, document: () => OpenApiDocument): void {
+  const headers = pageHeaders(context.config);
   const page = (path: string, handler: RequestHandler) =>
     app
       .route(path)
-      .get(handler)
+      .get(headers, handler)
       .all(otherMethod(context, ['get']));
   page('/openapi.json', (_request, response) => {
     response.json(document());

@@ -83,18 +83,30 @@ export interface VerifiedKey {
   scopes: readonly string[];
 }
 
-/** @returns undefined where the key is malformed, unknown, revoked, or of the other mode */
-export async function verifyApiKey(context: Context, key: string): Promise<VerifiedKey | undefined> {
-  const match = KEY.exec(key);
-  const [, prefix, mode, secret] = match ?? [];
+/**
+ * At once where the key was read a moment ago: a promise for every request would cost as much as the comparison.
+ * @returns undefined where the key is malformed, unknown, revoked, or of the other mode
+ */
+export function verifyApiKey(
+  context: Context,
+  key: string,
+): VerifiedKey | undefined | Promise<VerifiedKey | undefined> {
+  const [, prefix, mode, secret] = KEY.exec(key) ?? [];
   if (prefix === undefined || secret === undefined || mode !== keyMode(context)) return undefined;
-  const row = await knownKey(context, prefix);
+  const known = cacheOf(context).get(prefix);
+  if (known?.row && performance.now() - known.readAtMs < KEY_CACHE_MS) return verified(known.row, secret);
+  return readKey(context, prefix).then((row) => verified(row, secret));
+}
+
+function verified(row: ApiKeyRow | null, secret: string): VerifiedKey | undefined {
   if (!row || row.revokedAt !== null) return undefined;
   return timingSafeEqual(hashOf(secret), row.secretHash) ? { id: row.id, scopes: row.scopes } : undefined;
 }
 
 interface CachedKey {
-  row: Promise<ApiKeyRow | null>;
+  reading: Promise<ApiKeyRow | null>;
+  /** Once it was read. */
+  row: ApiKeyRow | undefined;
   readAtMs: number;
 }
 
@@ -107,19 +119,20 @@ function cacheOf(context: Context): Map<string, CachedKey> {
 }
 
 /** Only keys that exist are remembered: guesses fill no memory, and a new key works at once. */
-async function knownKey(context: Context, prefix: string): Promise<ApiKeyRow | null> {
+async function readKey(context: Context, prefix: string): Promise<ApiKeyRow | null> {
   const cache = cacheOf(context);
   const nowMs = performance.now();
   const cached = cache.get(prefix);
-  if (cached && nowMs - cached.readAtMs < KEY_CACHE_MS) return cached.row;
-  const fresh: CachedKey = { row: findApiKey(context.db, prefix), readAtMs: nowMs };
+  if (cached && nowMs - cached.readAtMs < KEY_CACHE_MS) return cached.reading;
+  const fresh: CachedKey = { reading: findApiKey(context.db, prefix), row: undefined, readAtMs: nowMs };
   cache.set(prefix, fresh);
   const forget = () => {
     if (cache.get(prefix) === fresh) cache.delete(prefix);
   };
   try {
-    const row = await fresh.row;
+    const row = await fresh.reading;
     if (row === null) forget();
+    else fresh.row = row;
     return row;
   } catch (error) {
     forget();
