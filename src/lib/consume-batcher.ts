@@ -1,9 +1,10 @@
 /**
  * Group commit. While one batch is being committed the consumes that arrive gather, and go out together as the next;
- * no timer, so an idle service commits at once. On one PostgreSQL there is one such lane; on Citus one for each bucket,
- * of which a few commit at once and the others gather meanwhile (docs/decisions/0008). What a batch cannot decide
- * (store/consume-batch.ts) is decided alone, and so is each request of a batch that failed: no request fails or waits
- * because of another user's.
+ * no timer, so an idle service commits at once. A second batch, of other users, goes out beside the first where enough
+ * have gathered for one: it is decided while the first waits for its flush to disk. On one PostgreSQL there is one such
+ * lane; on Citus one for each bucket, of which a few commit at once and the others gather meanwhile
+ * (docs/decisions/0008). What a batch cannot decide (store/consume-batch.ts) is decided alone, and so is each request of
+ * a batch that failed: no request fails or waits because of another user's.
  */
 import { setImmediate as turnOfEventLoop } from 'node:timers/promises';
 import { DatabaseError } from 'pg';
@@ -16,6 +17,8 @@ import {
   readLanes,
 } from '../store/consume-batch.ts';
 import type { Pool } from '../store/database.ts';
+import { HeldUsers } from './held-users.ts';
+import { LaneQueues } from './lane-queues.ts';
 
 const BATCH_MAX = 500;
 /**
@@ -24,8 +27,10 @@ const BATCH_MAX = 500;
  * flushes to disk.
  */
 const ENOUGH = 24;
+/** Of the lane that has everybody. A bucket has one: its batches are small as it is. */
+const BATCHES_OF_ALL_MAX = 2;
 /** Each takes a connection; beyond this, what waits is better gathered into larger batches. */
-const LANES_AT_ONCE_MAX = 6;
+const BATCHES_AT_ONCE_MAX = 6;
 /** More than a second of work: whoever comes then is better off with another process, or later. */
 const WAITING_MAX = 10_000;
 /** Of the pool's connections; the others stay free for batches and for the other routes. */
@@ -53,11 +58,12 @@ export class ConsumeBatcher {
   #isAsking = false;
   /** Until then. */
   #arrived: Waiting[] = [];
-  /** Lanes with what waits in them, in the order in which they will be taken. */
-  readonly #queues = new Map<Lane, Waiting[]>();
-  readonly #committing = new Set<Lane>();
-  /** Users of whom one request is being decided alone, with those that wait until it is. */
-  readonly #apart = new Map<string, Waiting[]>();
+  readonly #queues = new LaneQueues<Waiting>();
+  /** Batches under way: in each lane that has any, and in all. */
+  readonly #underWay = new Map<Lane, number>();
+  #batchesUnderWay = 0;
+  /** In a batch or alone. */
+  readonly #held = new HeldUsers<Waiting>();
   readonly #alone: Waiting[] = [];
   #aloneAtOnce = 0;
 
@@ -85,21 +91,19 @@ export class ConsumeBatcher {
   }
 
   #enqueue(waiting: Waiting): void {
-    const apart = this.#apart.get(waiting.request.userId);
-    if (apart) {
-      apart.push(waiting);
-      return;
-    }
     if (!this.#laneOf) {
       this.#arrived.push(waiting);
       void this.#askForLanes();
       return;
     }
-    const lane = this.#laneOf(waiting.request.userId);
-    const queue = this.#queues.get(lane);
-    if (queue) queue.push(waiting);
-    else this.#queues.set(lane, [waiting]);
-    this.#startLane(lane);
+    this.#place(waiting);
+    this.#startBatch(this.#laneOf(waiting.request.userId));
+  }
+
+  #place(waiting: Waiting): void {
+    const { userId } = waiting.request;
+    if (this.#held.has(userId)) this.#held.wait(userId, waiting);
+    else this.#queues.push(this.#laneOf?.(userId) ?? null, waiting);
   }
 
   async #askForLanes(): Promise<void> {
@@ -115,15 +119,24 @@ export class ConsumeBatcher {
     }
   }
 
-  #startLane(lane: Lane): void {
-    if (this.#committing.has(lane) || this.#committing.size >= LANES_AT_ONCE_MAX) return;
-    this.#committing.add(lane);
+  #startBatch(lane: Lane): void {
+    const underWay = this.#underWay.get(lane) ?? 0;
+    const most = lane === null ? BATCHES_OF_ALL_MAX : 1;
+    if (underWay >= most || this.#batchesUnderWay >= BATCHES_AT_ONCE_MAX) return;
+    if (underWay > 0 && this.#queues.lengthOf(lane) < ENOUGH) return;
+    this.#underWay.set(lane, underWay + 1);
+    this.#batchesUnderWay++;
     void this.#commit(lane);
   }
 
   async #commit(lane: Lane): Promise<void> {
-    if ((this.#queues.get(lane)?.length ?? 0) < ENOUGH) await turnOfEventLoop();
+    if (this.#queues.lengthOf(lane) < ENOUGH) await turnOfEventLoop();
     const batch = this.#nextBatch(lane);
+    if (batch.length === 0) {
+      // What gathered in that turn was enough for the second batch, which took it.
+      this.#end(lane);
+      return;
+    }
     let decisions: Awaited<ReturnType<typeof consumeBatch>>;
     try {
       decisions = await consumeBatch(
@@ -133,32 +146,48 @@ export class ConsumeBatcher {
       );
     } catch (error) {
       this.#failBatch(batch, error);
-      this.#startNext(lane);
+      this.#end(lane);
       return;
     }
+    const apart = this.#setApart(batch.filter((_, index) => !decisions[index]));
+    for (const userId of usersOf(batch)) if (!apart.has(userId)) this.#letGo(userId);
     // The database goes on with the next while these are answered.
-    this.#startNext(lane);
+    this.#end(lane);
     await sent();
-    this.#settleBatch(batch, decisions);
+    batch.forEach((waiting, index) => {
+      const decision = decisions[index];
+      if (decision) this.#settle(waiting, decision);
+    });
   }
 
-  #startNext(done: Lane): void {
-    this.#committing.delete(done);
-    for (const next of this.#queues.keys()) {
-      if (this.#committing.size >= LANES_AT_ONCE_MAX) break;
-      this.#startLane(next);
+  #end(done: Lane): void {
+    const underWay = (this.#underWay.get(done) ?? 1) - 1;
+    if (underWay === 0) this.#underWay.delete(done);
+    else this.#underWay.set(done, underWay);
+    this.#batchesUnderWay--;
+    this.#startWaiting();
+  }
+
+  #startWaiting(): void {
+    for (const lane of this.#queues.lanes()) {
+      if (this.#batchesUnderWay >= BATCHES_AT_ONCE_MAX) break;
+      this.#startBatch(lane);
     }
   }
 
   #nextBatch(lane: Lane): Waiting[] {
     const batch = new Map<string, Waiting>();
-    const queue = this.#queues.get(lane) ?? [];
-    const taken = queue.splice(0, BATCH_MAX);
-    // What is left goes to the end of the line.
-    this.#queues.delete(lane);
-    if (queue.length > 0) this.#queues.set(lane, queue);
-    for (const waiting of taken) {
-      const id = `${waiting.request.userId} ${waiting.request.key}`;
+    const users = new Set<string>();
+    for (const waiting of this.#queues.take(lane, BATCH_MAX)) {
+      const { userId, key } = waiting.request;
+      // In the batch before this one, which had no room for all of its user's requests.
+      if (this.#held.has(userId) && !users.has(userId)) {
+        this.#held.wait(userId, waiting);
+        continue;
+      }
+      users.add(userId);
+      this.#held.hold(userId);
+      const id = `${userId} ${key}`;
       const first = batch.get(id);
       if (first) first.repeats.push(waiting);
       else batch.set(id, waiting);
@@ -166,35 +195,31 @@ export class ConsumeBatcher {
     return [...batch.values()];
   }
 
-  #settleBatch(batch: readonly Waiting[], decisions: readonly (Decision | undefined)[]): void {
-    batch.forEach((waiting, index) => {
-      const decision = decisions[index];
-      if (decision) this.#settle(waiting, decision);
-      else this.#setApart(waiting);
-    });
-  }
-
   #failBatch(batch: readonly Waiting[], error: unknown): void {
     const isDatabaseAway = !(error instanceof DatabaseError) || /^(?:08|53|57P)/.test(error.code ?? '');
-    for (const waiting of batch) {
-      if (isDatabaseAway) this.#fail(waiting, error);
-      else {
-        waiting.isSuspect = true;
-        this.#setApart(waiting);
-      }
-    }
-  }
-
-  /** One at a time per user: the first applies what is due, after which a batch can decide the others. */
-  #setApart(waiting: Waiting): void {
-    const apart = this.#apart.get(waiting.request.userId);
-    if (apart) {
-      apart.push(waiting);
+    if (isDatabaseAway) {
+      for (const userId of usersOf(batch)) this.#letGo(userId);
+      for (const waiting of batch) this.#fail(waiting, error);
       return;
     }
-    this.#apart.set(waiting.request.userId, []);
-    this.#alone.push(waiting);
+    for (const waiting of batch) waiting.isSuspect = true;
+    this.#setApart(batch);
+  }
+
+  /**
+   * One at a time per user, who stays held: the first applies what is due, after which a batch can decide the others.
+   * @returns the users
+   */
+  #setApart(requests: readonly Waiting[]): ReadonlySet<string> {
+    const users = new Set<string>();
+    for (const waiting of requests) {
+      const { userId } = waiting.request;
+      if (users.has(userId)) this.#held.wait(userId, waiting);
+      else this.#alone.push(waiting);
+      users.add(userId);
+    }
     this.#startAlone();
+    return users;
   }
 
   #startAlone(): void {
@@ -210,34 +235,37 @@ export class ConsumeBatcher {
         )
         .finally(() => {
           this.#aloneAtOnce--;
-          this.#rejoin(waiting.request.userId);
+          this.#letGo(waiting.request.userId);
+          this.#startWaiting();
           this.#startAlone();
         });
     }
   }
 
-  #rejoin(userId: string): void {
-    const others = this.#apart.get(userId) ?? [];
-    this.#apart.delete(userId);
-    for (const waiting of others) {
-      if (waiting.isSuspect) this.#setApart(waiting);
-      else this.#enqueue(waiting);
+  /** Whoever has waited may start: #startWaiting. */
+  #letGo(userId: string): void {
+    for (const waiting of this.#held.letGo(userId)) {
+      if (!waiting.isSuspect || this.#held.has(userId)) this.#place(waiting);
+      else {
+        this.#held.hold(userId);
+        this.#setApart([waiting]);
+      }
     }
   }
 
   /** A repeat of the same request gets the same answer; another request under that key is decided by itself. */
   #settle(waiting: Waiting, decision: Decision): void {
-    this.#end(() => waiting.resolve(decision));
+    this.#answer(() => waiting.resolve(decision));
     const again = decision.outcome === 'taken' ? { ...decision, outcome: 'replayed' as const } : decision;
-    this.#endRepeats(waiting, (repeat) => this.#end(() => repeat.resolve(again)));
+    this.#endRepeats(waiting, (repeat) => this.#answer(() => repeat.resolve(again)));
   }
 
   #fail(waiting: Waiting, error: unknown): void {
-    this.#end(() => waiting.reject(error));
-    this.#endRepeats(waiting, (repeat) => this.#end(() => repeat.reject(error)));
+    this.#answer(() => waiting.reject(error));
+    this.#endRepeats(waiting, (repeat) => this.#answer(() => repeat.reject(error)));
   }
 
-  #end(answer: () => void): void {
+  #answer(answer: () => void): void {
     this.#waiting--;
     answer();
   }
@@ -250,10 +278,12 @@ export class ConsumeBatcher {
   }
 }
 
-/** The pool hands out a connection in the next tick: after it the statement is on its way. */
-function sent(): Promise<void> {
-  return new Promise((resolve) => process.nextTick(resolve));
+function usersOf(requests: readonly Waiting[]): ReadonlySet<string> {
+  return new Set(requests.map(({ request }) => request.userId));
 }
+
+/** The pool hands out a connection in the next tick: after it the statement is on its way. */
+const sent = (): Promise<void> => new Promise((resolve) => process.nextTick(resolve));
 
 const batchers = new WeakMap<Pool, ConsumeBatcher>();
 
