@@ -8,14 +8,9 @@
 import { setImmediate as turnOfEventLoop } from 'node:timers/promises';
 import { DatabaseError } from 'pg';
 import { TollgateError } from '../errors.ts';
-import {
-  type BatchedConsume,
-  consumeBatch,
-  type Decision,
-  type Lane,
-  readLanes,
-} from '../store/consume-batch.ts';
+import { type BatchedConsume, consumeBatch, type Decision } from '../store/consume-batch.ts';
 import type { Pool } from '../store/database.ts';
+import { type Lane, readLanes } from '../store/lanes.ts';
 
 const BATCH_MAX = 500;
 /**

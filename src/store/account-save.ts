@@ -1,60 +1,57 @@
 /**
- * Writes what changed of loaded accounts of one bucket: entries first, then grants, holds, the users' rows; one
- * statement per table, however many users.
+ * Writes what changed of loaded accounts: entries first, then grants, holds, the users' rows; one statement per table,
+ * however many users.
  */
 import type { Account } from '../domain/account.ts';
-import type { Entry, Grant } from '../domain/model.ts';
+import type { Entry, Grant, Hold } from '../domain/model.ts';
 import type { LoadedAccount } from './account-load.ts';
 import {
-  entryColumns,
-  grantColumns,
-  holdColumns,
-  mutableGrantFields,
-  mutableUserFields,
-  typedUserColumn,
+  type EntryRow,
+  entryTypes,
+  grantTypes,
+  holdTypes,
+  mutableGrantTypes,
+  mutableUserTypes,
   type UserRow,
-  userColumn,
 } from './account-rows.ts';
 import type { Transaction } from './database.ts';
+import type { Lane } from './lanes.ts';
+import { type Columns, columnOf, type OfUser, RowSetStatement } from './row-sets.ts';
 
-/** A row as it goes into a statement: JSON, by column. */
-type JsonRow = Record<string, unknown>;
-
+/** @param lane of all of their users */
 export async function saveAccounts(
   tx: Transaction,
-  bucket: number,
+  lane: Lane,
   loaded: readonly LoadedAccount[],
   now: Date,
 ): Promise<void> {
-  const changes = loaded.map((one) => changesOf(one));
-  const rows = (of: (one: Changes) => JsonRow[]): JsonRow[] => changes.flatMap(of);
-  await write(
+  const changes = loaded.map(changesOf);
+  const all = <Row>(rowsOf: (one: Changes) => Iterable<Row>): OfUser<Row>[] => {
+    const rows: OfUser<Row>[] = [];
+    for (const one of changes) for (const row of rowsOf(one)) rows.push({ userId: one.userId, row });
+    return rows;
+  };
+  await INSERT_ENTRIES.write(
     tx,
-    INSERT_ENTRIES,
-    bucket,
-    rows(({ userId, account }) => account.entries.map((entry) => entryRow(userId, entry))),
+    lane,
+    all(({ account }) => account.entries.map(entryRow)),
   );
-  await write(
+  await INSERT_GRANTS.write(
     tx,
-    INSERT_GRANTS,
-    bucket,
-    rows(({ userId, account }) => [...account.newGrants].map((grant) => rowOf(grantColumns, grant, userId))),
+    lane,
+    all(({ account }) => account.newGrants),
   );
-  await write(
+  await UPDATE_GRANTS.write(
     tx,
-    UPDATE_GRANTS,
-    bucket,
-    rows(({ userId, changedGrants }) =>
-      changedGrants.map((grant) => rowOf(grantUpdateColumns, grant, userId)),
-    ),
+    lane,
+    all(({ changedGrants }) => changedGrants),
   );
-  await write(
+  await UPSERT_HOLDS.write(
     tx,
-    UPSERT_HOLDS,
-    bucket,
-    rows(({ userId, account }) => [...account.changedHolds].map((hold) => rowOf(holdColumns, hold, userId))),
+    lane,
+    all(({ account }) => account.changedHolds),
   );
-  await updateUsers(tx, bucket, changes, now);
+  await updateUsers(tx, lane, changes, now);
 }
 
 interface Changes {
@@ -97,93 +94,88 @@ function grantsToWrite({ account, row, headBefore }: LoadedAccount, head: Grant 
 }
 
 function isOnlyBurnt(before: Grant, after: Grant): boolean {
-  const fields = Object.keys(grantColumns) as (keyof Grant)[];
+  const fields = Object.keys(grantTypes) as (keyof Grant)[];
   return fields.every((field) => field === 'remainingTokens' || isSame(before[field], after[field]));
 }
 
-function rowOf<T extends object>(
-  columns: Readonly<Record<string, string>>,
-  item: T,
-  userId: string,
-): JsonRow {
-  const row: JsonRow = { user_id: userId };
-  for (const field in columns) {
-    const value = item[field as keyof T];
-    // What is not there is null: half of what a new row would say.
-    if (value !== null) row[columns[field] ?? field] = value;
-  }
-  return row;
+function entryRow({ parts, ...entry }: Entry): EntryRow {
+  const [first, ...others] = parts;
+  const isSingle = others.length === 0;
+  return { ...entry, grantId: (isSingle && first?.grantId) || null, parts: isSingle ? null : parts };
 }
 
-function entryRow(userId: string, entry: Entry): JsonRow {
-  const { parts, requestHash } = entry;
-  const row = rowOf(entryColumns, entry, userId);
-  if (parts.length === 1) row.grant_id = parts[0]?.grantId;
-  else if (parts.length > 1) row.parts = parts;
-  if (requestHash) row.request_hash = `\\x${requestHash.toString('hex')}`;
-  return row;
+function insertInto<Field extends string>(
+  table: string,
+  columns: Columns<Field>,
+  onConflict = '',
+): RowSetStatement<Field> {
+  const list = ['user_id', ...Object.keys(columns).map(columnOf)].join(', ');
+  const textOf = ({ rows, bucket }: { rows: string; bucket: string }): string =>
+    `insert into ${table} (bucket, ${list}) select ${bucket}, ${list} from ${rows} ${onConflict}`;
+  return new RowSetStatement(`insert_${table}`, columns, textOf);
 }
 
-/** As a query: the rows of `$2` in the bucket `$1`. */
-function insertInto(table: string, columns: readonly string[]): string {
-  const list = ['user_id', ...columns].join(', ');
-  return `insert into ${table} (bucket, ${list})
-    select $1, ${list} from jsonb_populate_recordset(null::${table}, $2::jsonb)`;
-}
-
-const INSERT_ENTRIES = insertInto('ledger_entries', [
-  ...Object.values(entryColumns),
-  ...['grant_id', 'parts', 'request_hash'],
-]);
-const INSERT_GRANTS = insertInto('credit_grants', Object.values(grantColumns));
-const UPSERT_HOLDS = `${insertInto('holds', Object.values(holdColumns))}
-  on conflict (bucket, id) do update
-    set status = excluded.status, captured_tokens = excluded.captured_tokens, settled_at = excluded.settled_at`;
-
-async function write(tx: Transaction, text: string, bucket: number, rows: readonly JsonRow[]): Promise<void> {
-  if (rows.length === 0) return;
-  const { rowCount } = await tx.query(text, [bucket, JSON.stringify(rows)]);
-  if (rowCount !== rows.length) throw new Error(`${rows.length} rows to write, ${rowCount} written.`);
-}
-
-const grantUpdateColumns = Object.fromEntries(
-  ['id' as const, ...mutableGrantFields].map((field) => [field, grantColumns[field]]),
+const INSERT_ENTRIES = insertInto<keyof EntryRow>('ledger_entries', entryTypes);
+const INSERT_GRANTS = insertInto<keyof Grant>('credit_grants', grantTypes);
+const UPSERT_HOLDS = insertInto<keyof Hold>(
+  'holds',
+  holdTypes,
+  `on conflict (bucket, id) do update
+    set status = excluded.status, captured_tokens = excluded.captured_tokens, settled_at = excluded.settled_at`,
 );
 
-const assignmentsOf = (columns: readonly string[]): string =>
-  columns.map((column) => `${column} = r.${column}`).join(', ');
+const assignmentsOf = (fields: readonly string[]): string =>
+  fields.map((field) => `${columnOf(field)} = r.${columnOf(field)}`).join(', ');
 
-const UPDATE_GRANTS = `update credit_grants g
-  set ${assignmentsOf(mutableGrantFields.map((field) => grantColumns[field]))}
-  from jsonb_populate_recordset(null::credit_grants, $2::jsonb) r
-  where g.bucket = $1 and g.id = r.id and g.user_id = r.user_id`;
+const UPDATE_GRANTS = new RowSetStatement(
+  'update_credit_grants',
+  { id: grantTypes.id, ...mutableGrantTypes },
+  ({
+    rows,
+    bucket,
+  }) => `update credit_grants g set ${assignmentsOf(Object.keys(mutableGrantTypes))} from ${rows}
+    where g.bucket = ${bucket} and g.id = r.id and g.user_id = r.user_id`,
+);
 
-/** Guarded by the seq that was read: a row that has moved on under us is an error and never overwritten. */
+type MutableUserField = keyof typeof mutableUserTypes;
+type UserUpdate = Pick<UserRow, MutableUserField> & { seqBefore: number; updatedAt: Date };
+const mutableUserFields = Object.keys(mutableUserTypes) as MutableUserField[];
+
+/** What no account has changed may have been written past them in the same transaction: the Stripe customer. */
 async function updateUsers(
   tx: Transaction,
-  bucket: number,
+  lane: Lane,
   users: readonly Changes[],
-  now: Date,
+  updatedAt: Date,
 ): Promise<void> {
-  // What no account has changed may have been written past them in the same transaction: the Stripe customer.
   const fields = mutableUserFields.filter((field) =>
     users.some(({ before, after }) => !isSame(before[field], after[field])),
   );
   if (fields.length === 0) return;
-  const rows = users.map(({ before, after }) => {
-    const row: JsonRow = { id: before.id, seq_before: before.lastSeq };
-    for (const field of fields) row[userColumn(field)] = after[field];
-    return row;
-  });
-  const { rowCount } = await tx.query(
-    `update users u set ${assignmentsOf(fields.map(userColumn))}, updated_at = $3
-     from jsonb_to_recordset($2::jsonb) as r(id text, seq_before bigint, ${fields.map(typedUserColumn).join(', ')})
-     where u.bucket = $1 and u.id = r.id and u.last_seq = r.seq_before`,
-    [bucket, JSON.stringify(rows), now],
+  const rows = users.map(({ userId, before, after }) => ({
+    userId,
+    row: { ...after, seqBefore: before.lastSeq, updatedAt },
+  }));
+  await userUpdateOf(fields).write(tx, lane, rows);
+}
+
+/** By the fields that they set: a dozen, whatever is asked of the service. */
+const userUpdates = new Map<number, RowSetStatement<keyof UserUpdate>>();
+
+function userUpdateOf(fields: readonly MutableUserField[]): RowSetStatement<keyof UserUpdate> {
+  const set = fields.reduce((sum, field) => sum + 2 ** mutableUserFields.indexOf(field), 0);
+  const known = userUpdates.get(set);
+  if (known) return known;
+  const types = Object.fromEntries(fields.map((field) => [field, mutableUserTypes[field]]));
+  // Guarded by the seq that was read: a row that has moved on under us is an error and never overwritten.
+  const statement = new RowSetStatement<keyof UserUpdate>(
+    `update_users_${set.toString(36)}`,
+    { seqBefore: 'bigint', ...types, updatedAt: 'timestamptz' } as Columns<keyof UserUpdate>,
+    ({ rows, bucket }) => `update users u set ${assignmentsOf([...fields, 'updatedAt'])} from ${rows}
+      where u.bucket = ${bucket} and u.id = r.user_id and u.last_seq = r.seq_before`,
   );
-  if (rowCount !== rows.length) {
-    throw new Error(`Of ${rows.length} locked rows of users ${rows.length - (rowCount ?? 0)} have changed.`);
-  }
+  userUpdates.set(set, statement);
+  return statement;
 }
 
 function isSame(a: unknown, b: unknown): boolean {

@@ -10,7 +10,7 @@ import { roll } from '../domain/roll.ts';
 import { settle } from '../domain/settle.ts';
 import { type Landing, landingsOf } from '../domain/windows.ts';
 import { notFound } from '../errors.ts';
-import { loadAccounts, lockUser } from './account-load.ts';
+import { loadAccounts, lockUsers } from './account-load.ts';
 import { GRANT_SELECT, type UserRow } from './account-rows.ts';
 import { saveAccounts } from './account-save.ts';
 import { bucketOf } from './bucket.ts';
@@ -46,8 +46,8 @@ export async function inAccount<T>(
   work: (account: Account, tx: Transaction) => Promise<T> | T,
 ): Promise<T> {
   const bucket = bucketOf(userId);
-  const user = await lockUser(tx, userId);
-  const [loaded] = user ? await loadAccounts(tx, bucket, [user], options) : [];
+  const users = await lockUsers(tx, bucket, [userId]);
+  const [loaded] = users.length > 0 ? await loadAccounts(tx, bucket, users, options) : [];
   if (!loaded) throw notFound('user');
   const { account, row } = loaded;
   if (row.nextDueAt <= options.now) await rollAccount(tx, account);
