@@ -3,11 +3,11 @@ import { Account } from '../domain/account.ts';
 import type { Grant, Hold } from '../domain/model.ts';
 import type { Catalogue } from '../domain/plans.ts';
 import { GRANT_SELECT, HOLD_SELECT, USER_SELECT, type UserRow } from './account-rows.ts';
+import { arrayOf } from './arrays.ts';
 import { bucketOf } from './bucket.ts';
 import type { Transaction } from './database.ts';
 import { newUserRowId } from './ids.ts';
 import type { Lane } from './lanes.ts';
-import { arrayOf } from './row-sets.ts';
 
 /** An account and what stands in the database of it, so that only what changed is written (account-save.ts). */
 export interface LoadedAccount {
@@ -118,7 +118,7 @@ async function readOfUsers<Row extends object>(
   const { rows } = await tx.query<Row>({
     name: `${name}_of_${lane === null ? 'all' : 'one'}`,
     text: `select ${select} ${lane === null ? ofAll : ofOne} ${condition} ${order}`,
-    values: [lane ?? arrayOf('smallint', userIds.map(bucketOf)), arrayOf('text', userIds)],
+    values: [lane ?? arrayOf('smallint', userIds, bucketOf), arrayOf('text', userIds, (id) => id)],
   });
   return rows;
 }

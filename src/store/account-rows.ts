@@ -73,13 +73,8 @@ export const grantTypes: Columns<keyof Grant> = {
   createdAt: 'timestamptz',
 };
 
-/** An entry as its row has it: one part is its grant's id, and only several are listed. */
-export interface EntryRow extends Omit<Entry, 'parts'> {
-  grantId: string | null;
-  parts: Entry['parts'] | null;
-}
-
-export const entryTypes: Columns<keyof EntryRow> = {
+/** `grantId`: of an entry's only part; `parts`: where there are several. */
+export const entryTypes: Columns<keyof Entry | 'grantId'> = {
   seq: 'bigint',
   type: 'entry_type',
   tokens: 'bigint',

@@ -6,7 +6,6 @@ import type { Account } from '../domain/account.ts';
 import type { Entry, Grant, Hold } from '../domain/model.ts';
 import type { LoadedAccount } from './account-load.ts';
 import {
-  type EntryRow,
   entryTypes,
   grantTypes,
   holdTypes,
@@ -25,16 +24,16 @@ export async function saveAccounts(
   loaded: readonly LoadedAccount[],
   now: Date,
 ): Promise<void> {
-  const changes = loaded.map(changesOf);
+  const users = loaded.map((one) => changesOf(one, now));
   const all = <Row>(rowsOf: (one: Changes) => Iterable<Row>): OfUser<Row>[] => {
     const rows: OfUser<Row>[] = [];
-    for (const one of changes) for (const row of rowsOf(one)) rows.push({ userId: one.userId, row });
+    for (const one of users) for (const row of rowsOf(one)) rows.push({ userId: one.before.id, row });
     return rows;
   };
   await INSERT_ENTRIES.write(
     tx,
     lane,
-    all(({ account }) => account.entries.map(entryRow)),
+    all(({ account }) => account.entries),
   );
   await INSERT_GRANTS.write(
     tx,
@@ -51,31 +50,22 @@ export async function saveAccounts(
     lane,
     all(({ account }) => account.changedHolds),
   );
-  await updateUsers(tx, lane, changes, now);
+  await updateUsers(tx, lane, users);
 }
 
 interface Changes {
-  userId: string;
   account: Account;
   before: UserRow;
-  after: UserRow;
+  head: Grant | undefined;
   /** Stored ones. */
   changedGrants: Grant[];
+  now: Date;
 }
 
-function changesOf({ account, row, headBefore }: LoadedAccount): Changes {
+function changesOf({ account, row, headBefore }: LoadedAccount, now: Date): Changes {
   const head = account.openGrants().find((grant) => grant.remainingTokens > 0);
-  return {
-    userId: row.id,
-    account,
-    before: row,
-    after: {
-      ...account.user,
-      headGrantId: head?.id ?? null,
-      headRemainingTokens: head?.remainingTokens ?? 0,
-    },
-    changedGrants: grantsToWrite({ account, row, headBefore }, head),
-  };
+  const changedGrants = grantsToWrite({ account, row, headBefore }, head);
+  return { account, before: row, head, changedGrants, now };
 }
 
 /**
@@ -98,36 +88,40 @@ function isOnlyBurnt(before: Grant, after: Grant): boolean {
   return fields.every((field) => field === 'remainingTokens' || isSame(before[field], after[field]));
 }
 
-function entryRow({ parts, ...entry }: Entry): EntryRow {
-  const [first, ...others] = parts;
-  const isSingle = others.length === 0;
-  return { ...entry, grantId: (isSingle && first?.grantId) || null, parts: isSingle ? null : parts };
+/** One part is its grant's id, and only several are listed. */
+function valueOfEntry(entry: Entry, field: keyof typeof entryTypes): unknown {
+  const { parts } = entry;
+  if (field === 'grantId') return parts.length === 1 ? parts[0]?.grantId : null;
+  if (field === 'parts') return parts.length > 1 ? parts : null;
+  return entry[field];
 }
 
-function insertInto<Field extends string>(
+function insertInto<Field extends string, Row>(
   table: string,
   columns: Columns<Field>,
-  onConflict = '',
-): RowSetStatement<Field> {
+  { onConflict = '', valueIn }: { onConflict?: string; valueIn?: (row: Row, field: Field) => unknown } = {},
+): RowSetStatement<Field, Row> {
   const list = ['user_id', ...Object.keys(columns).map(columnOf)].join(', ');
-  const textOf = ({ rows, bucket }: { rows: string; bucket: string }): string =>
-    `insert into ${table} (bucket, ${list}) select ${bucket}, ${list} from ${rows} ${onConflict}`;
-  return new RowSetStatement(`insert_${table}`, columns, textOf);
+  return new RowSetStatement(
+    `insert_${table}`,
+    columns,
+    ({ rows, bucket }) =>
+      `insert into ${table} (bucket, ${list}) select ${bucket}, ${list} from ${rows} ${onConflict}`,
+    valueIn,
+  );
 }
 
-const INSERT_ENTRIES = insertInto<keyof EntryRow>('ledger_entries', entryTypes);
-const INSERT_GRANTS = insertInto<keyof Grant>('credit_grants', grantTypes);
-const UPSERT_HOLDS = insertInto<keyof Hold>(
-  'holds',
-  holdTypes,
-  `on conflict (bucket, id) do update
+const INSERT_ENTRIES = insertInto('ledger_entries', entryTypes, { valueIn: valueOfEntry });
+const INSERT_GRANTS = insertInto<keyof Grant, Grant>('credit_grants', grantTypes);
+const UPSERT_HOLDS = insertInto<keyof Hold, Hold>('holds', holdTypes, {
+  onConflict: `on conflict (bucket, id) do update
     set status = excluded.status, captured_tokens = excluded.captured_tokens, settled_at = excluded.settled_at`,
-);
+});
 
 const assignmentsOf = (fields: readonly string[]): string =>
   fields.map((field) => `${columnOf(field)} = r.${columnOf(field)}`).join(', ');
 
-const UPDATE_GRANTS = new RowSetStatement(
+const UPDATE_GRANTS = new RowSetStatement<'id' | keyof typeof mutableGrantTypes, Grant>(
   'update_credit_grants',
   { id: grantTypes.id, ...mutableGrantTypes },
   ({
@@ -137,44 +131,61 @@ const UPDATE_GRANTS = new RowSetStatement(
     where g.bucket = ${bucket} and g.id = r.id and g.user_id = r.user_id`,
 );
 
-type MutableUserField = keyof typeof mutableUserTypes;
-type UserUpdate = Pick<UserRow, MutableUserField> & { seqBefore: number; updatedAt: Date };
-const mutableUserFields = Object.keys(mutableUserTypes) as MutableUserField[];
+type UserField = keyof typeof mutableUserTypes;
+const mutableUserFields = Object.keys(mutableUserTypes) as UserField[];
+
+/** The head is not the account's matter but of how it is stored. */
+function valueOfUser(
+  { account, before, head, now }: Changes,
+  field: UserField | 'seqBefore' | 'updatedAt',
+): unknown {
+  switch (field) {
+    case 'headGrantId':
+      return head?.id ?? null;
+    case 'headRemainingTokens':
+      return head?.remainingTokens ?? 0;
+    case 'seqBefore':
+      return before.lastSeq;
+    case 'updatedAt':
+      return now;
+    default:
+      return account.user[field];
+  }
+}
 
 /** What no account has changed may have been written past them in the same transaction: the Stripe customer. */
-async function updateUsers(
-  tx: Transaction,
-  lane: Lane,
-  users: readonly Changes[],
-  updatedAt: Date,
-): Promise<void> {
+async function updateUsers(tx: Transaction, lane: Lane, users: readonly Changes[]): Promise<void> {
   const fields = mutableUserFields.filter((field) =>
-    users.some(({ before, after }) => !isSame(before[field], after[field])),
+    users.some((one) => !isSame(one.before[field], valueOfUser(one, field))),
   );
   if (fields.length === 0) return;
-  const rows = users.map(({ userId, before, after }) => ({
-    userId,
-    row: { ...after, seqBefore: before.lastSeq, updatedAt },
-  }));
+  const rows = users.map((one) => ({ userId: one.before.id, row: one }));
   await userUpdateOf(fields).write(tx, lane, rows);
 }
 
-/** By the fields that they set: a dozen, whatever is asked of the service. */
-const userUpdates = new Map<number, RowSetStatement<keyof UserUpdate>>();
+type UserUpdate = RowSetStatement<UserField | 'seqBefore' | 'updatedAt', Changes>;
 
-function userUpdateOf(fields: readonly MutableUserField[]): RowSetStatement<keyof UserUpdate> {
-  const set = fields.reduce((sum, field) => sum + 2 ** mutableUserFields.indexOf(field), 0);
-  const known = userUpdates.get(set);
+/** By the fields that they set: a dozen, whatever is asked of the service. */
+const userUpdates = new Map<number, UserUpdate>();
+
+function userUpdateOf(fields: readonly UserField[]): UserUpdate {
+  const key = fields.reduce((sum, field) => sum + 2 ** mutableUserFields.indexOf(field), 0);
+  const known = userUpdates.get(key);
   if (known) return known;
-  const types = Object.fromEntries(fields.map((field) => [field, mutableUserTypes[field]]));
+  const columns = [
+    ['seqBefore', 'bigint'],
+    ...fields.map((field) => [field, mutableUserTypes[field]]),
+    ['updatedAt', 'timestamptz'],
+  ];
   // Guarded by the seq that was read: a row that has moved on under us is an error and never overwritten.
-  const statement = new RowSetStatement<keyof UserUpdate>(
-    `update_users_${set.toString(36)}`,
-    { seqBefore: 'bigint', ...types, updatedAt: 'timestamptz' } as Columns<keyof UserUpdate>,
+  const statement: UserUpdate = new RowSetStatement(
+    `update_users_${key.toString(36)}`,
+    Object.fromEntries(columns),
     ({ rows, bucket }) => `update users u set ${assignmentsOf([...fields, 'updatedAt'])} from ${rows}
       where u.bucket = ${bucket} and u.id = r.user_id and u.last_seq = r.seq_before`,
+    valueOfUser,
   );
-  userUpdates.set(set, statement);
+  userUpdates.set(key, statement);
   return statement;
 }
 

@@ -68,21 +68,24 @@ export class ChunkFailedError extends Error {
 }
 
 /**
- * Applies what is due for some due users of one bucket, in one commit. Users that are locked just now are passed over.
- * @returns how many were rolled; fewer than the chunk's limit: that was all
+ * Applies what is due for some due users, in one commit. Users that are locked just now are passed over.
+ * @returns who was rolled, by bucket in the chunk's order; fewer than the chunk's limit: that was all
  * @throws ChunkFailedError where it had users already
  */
-export async function rollChunk({ pool, catalogue, now }: AccountOptions, chunk: DueChunk): Promise<number> {
+export async function rollChunk(
+  { pool, catalogue, now }: AccountOptions,
+  chunk: DueChunk,
+): Promise<string[]> {
   let userIds: string[] = [];
   try {
     return await inTransaction(pool, async (tx) => {
       const users = await lockDueUsers(tx, chunk, now);
       userIds = users.map(({ id }) => id);
-      if (users.length === 0) return 0;
-      const loaded = await loadAccounts(tx, chunk.bucket, users, { catalogue, now });
+      if (users.length === 0) return userIds;
+      const loaded = await loadAccounts(tx, chunk.lane, users, { catalogue, now });
       for (const { account } of loaded) await rollAccount(tx, account);
-      await saveAccounts(tx, chunk.bucket, loaded, now);
-      return users.length;
+      await saveAccounts(tx, chunk.lane, loaded, now);
+      return userIds;
     });
   } catch (error) {
     throw userIds.length === 0 ? error : new ChunkFailedError(userIds, error);

@@ -24,9 +24,27 @@ function safeInteger(text: string): number {
 
 const INT8 = 20;
 const NUMERIC = 1700;
+const TIMESTAMPTZ = 1184;
+
+/** Of `2026-01-31 10:00:00+00`, with up to three digits of a second: a tenth of what the parser of all forms takes. */
+function time(text: string): Date {
+  const fraction = text.length - 'YYYY-MM-DD HH:MM:SS.+00'.length;
+  const isPlain = text[0] !== '0' && text[10] === ' ' && fraction < 4 && text.endsWith('+00');
+  if (!isPlain) return anyTime(text);
+  const number = (at: number): number => text.charCodeAt(at) * 10 + text.charCodeAt(at + 1) - 528;
+  const year = number(0) * 100 + number(2);
+  const ms = fraction > 0 ? Number(text.slice(20, 20 + fraction).padEnd(3, '0')) : 0;
+  return new Date(Date.UTC(year, number(5) - 1, number(8), number(11), number(14), number(17), ms));
+}
+const anyTime: (text: string) => Date = pg.types.getTypeParser(TIMESTAMPTZ);
+
+const PARSERS: Readonly<Record<number, (text: string) => unknown>> = {
+  [INT8]: safeInteger,
+  [NUMERIC]: safeInteger,
+  [TIMESTAMPTZ]: time,
+};
 const types: pg.CustomTypesConfig = {
-  getTypeParser: (oid, format) =>
-    oid === INT8 || oid === NUMERIC ? safeInteger : pg.types.getTypeParser(oid, format),
+  getTypeParser: (oid, format) => PARSERS[oid] ?? pg.types.getTypeParser(oid, format),
 };
 
 /**

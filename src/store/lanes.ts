@@ -6,10 +6,15 @@ import type { Queryable } from './database.ts';
 export type Lane = number | null;
 
 /**
- * In which lane a user is, as the database says: one PostgreSQL has all buckets in one lane, Citus a lane for each
+ * Whether users of all buckets share a lane, as the database says: they do on one PostgreSQL; Citus has a lane for each
  * bucket. It changes only while no process runs (prisma/citus.sql).
  */
-export async function readLanes(db: Queryable): Promise<(userId: string) => Lane> {
+export async function hasOneLane(db: Queryable): Promise<boolean> {
   const { rows } = await db.query<{ lanes: number }>('select consume_lanes() as lanes');
-  return rows[0]?.lanes === 1 ? () => null : bucketOf;
+  return rows[0]?.lanes === 1;
+}
+
+/** In which lane a user is. */
+export async function readLanes(db: Queryable): Promise<(userId: string) => Lane> {
+  return (await hasOneLane(db)) ? () => null : bucketOf;
 }

@@ -2,21 +2,10 @@
  * Statements over many users' rows, which go out as one array per column: PostgreSQL and Node both take a fraction of
  * the time that JSON takes them. Prepared once per connection.
  */
+import { arrayOf, type ColumnType } from './arrays.ts';
 import { bucketOf } from './bucket.ts';
 import type { Transaction } from './database.ts';
 import type { Lane } from './lanes.ts';
-
-export type ColumnType =
-  | 'text'
-  | 'smallint'
-  | 'bigint'
-  | 'boolean'
-  | 'timestamptz'
-  | 'bytea'
-  | 'jsonb'
-  | 'grant_source'
-  | 'entry_type'
-  | 'hold_status';
 
 /** By the fields of a row. */
 export type Columns<Field extends string> = Readonly<Record<Field, ColumnType>>;
@@ -43,13 +32,21 @@ interface Form {
 }
 
 /** A statement over the set of rows `r` with the columns `user_id` and those of `columns`. */
-export class RowSetStatement<Field extends string> {
+export class RowSetStatement<Field extends string, Row = Readonly<Record<Field, unknown>>> {
   readonly #columns: [Field, ColumnType][];
   readonly #ofAll: Form;
   readonly #ofOne: Form;
 
-  /** @param name of the prepared statement; another text needs another one */
-  constructor(name: string, columns: Columns<Field>, textOf: (words: Words) => string) {
+  /**
+   * @param name of the prepared statement; another text needs another one
+   * @param valueIn what a row has for a column: to make an object of all its columns first takes longer than all else
+   */
+  constructor(
+    name: string,
+    columns: Columns<Field>,
+    textOf: (words: Words) => string,
+    readonly valueIn = (row: Row, field: Field): unknown => (row as Record<Field, unknown>)[field],
+  ) {
     this.#columns = Object.entries(columns) as [Field, ColumnType][];
     const names = ['user_id', ...this.#columns.map(([field]) => columnOf(field))].join(', ');
     const types: ColumnType[] = ['text', ...this.#columns.map(([, type]) => type)];
@@ -70,55 +67,20 @@ export class RowSetStatement<Field extends string> {
    * @param lane of all of their users
    * @throws Error where not exactly as many rows were written
    */
-  async write(tx: Transaction, lane: Lane, rows: readonly OfUser<Record<Field, unknown>>[]): Promise<void> {
+  async write(tx: Transaction, lane: Lane, rows: readonly OfUser<Row>[]): Promise<void> {
     if (rows.length === 0) return;
-    const values = [
-      lane ??
-        arrayOf(
-          'smallint',
-          rows.map(({ userId }) => bucketOf(userId)),
-        ),
-      arrayOf(
-        'text',
-        rows.map(({ userId }) => userId),
-      ),
-      ...this.#columns.map(([field, type]) =>
-        arrayOf(
-          type,
-          rows.map(({ row }) => row[field]),
-        ),
-      ),
-    ];
-    const { rowCount } = await tx.query({ ...(lane === null ? this.#ofAll : this.#ofOne), values });
+    const { rowCount } = await tx.query(this.#over(lane, rows));
     if (rowCount !== rows.length) throw new Error(`${rows.length} rows to write, ${rowCount} written.`);
   }
+
+  #over(lane: Lane, rows: readonly OfUser<Row>[]): Form & { values: unknown[] } {
+    const { valueIn } = this;
+    const values: unknown[] = [
+      lane ?? arrayOf('smallint', rows, ({ userId }) => bucketOf(userId)),
+      arrayOf('text', rows, ({ userId }) => userId),
+    ];
+    for (const [field, type] of this.#columns)
+      values.push(arrayOf(type, rows, ({ row }) => valueIn(row, field)));
+    return { ...(lane === null ? this.#ofAll : this.#ofOne), values };
+  }
 }
-
-/** As PostgreSQL's text; null where every value is: `unnest` fills up what is short. */
-export function arrayOf(type: ColumnType, values: readonly unknown[]): string | null {
-  const write = WRITERS[type];
-  let hasAny = false;
-  const texts = values.map((value) => {
-    if (value === null || value === undefined) return 'NULL';
-    hasAny = true;
-    return write(value);
-  });
-  return hasAny ? `{${texts.join(',')}}` : null;
-}
-
-const plain = (value: unknown): string => String(value);
-const quoted = (text: string): string =>
-  `"${/["\\]/.test(text) ? text.replaceAll(/["\\]/g, (character) => `\\${character}`) : text}"`;
-
-const WRITERS: Record<ColumnType, (value: unknown) => string> = {
-  text: (value) => quoted(String(value)),
-  smallint: plain,
-  bigint: plain,
-  boolean: plain,
-  timestamptz: (value) => `"${(value as Date).toISOString()}"`,
-  bytea: (value) => `"\\\\x${(value as Buffer).toString('hex')}"`,
-  jsonb: (value) => quoted(JSON.stringify(value)),
-  grant_source: plain,
-  entry_type: plain,
-  hold_status: plain,
-};

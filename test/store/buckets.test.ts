@@ -20,7 +20,8 @@ let service: TestService;
 let client: pg.Client;
 let usersTables: ReadonlySet<string>;
 beforeAll(async () => {
-  stripe = await Service.start(TEAM_CATALOGUE);
+  // What runs over many users takes those of one bucket only there.
+  stripe = await Service.start(TEAM_CATALOGUE, { isDistributed: true });
   service = await startService();
   client = new pg.Client({ connectionString: service.databaseUrl });
   await client.connect();
