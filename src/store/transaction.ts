@@ -23,17 +23,21 @@ export async function inTransaction<T>(pool: Pool, work: (tx: Transaction) => Pr
 async function runOnce<T>(pool: Pool, work: (tx: Transaction) => Promise<T>): Promise<T> {
   const tx = await pool.connect();
   let broken: Error | undefined;
+  const noteBreak = (error: Error): void => {
+    broken = error;
+  };
+  // The statement under way fails as well, so it is enough to note it; without a listener Node would end the process.
+  tx.on('error', noteBreak);
   try {
     await tx.query('begin');
     const result = await work(tx);
     await tx.query('commit');
     return result;
   } catch (error) {
-    await tx.query('rollback').catch((failure: Error) => {
-      broken = failure;
-    });
+    await tx.query('rollback').catch(noteBreak);
     throw error;
   } finally {
+    tx.off('error', noteBreak);
     tx.release(broken);
   }
 }
