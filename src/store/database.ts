@@ -76,3 +76,13 @@ export function openDatabase(
     },
   };
 }
+
+/** Whether a statement gets an answer: what failed before is then no fault of the connection. */
+export async function isReachable(pool: Pool): Promise<boolean> {
+  try {
+    await pool.query('select 1');
+    return true;
+  } catch {
+    return false;
+  }
+}

@@ -73,6 +73,19 @@ export class RowSetStatement<Field extends string, Row = Readonly<Record<Field, 
     if (rowCount !== rows.length) throw new Error(`${rows.length} rows to write, ${rowCount} written.`);
   }
 
+  /**
+   * Asks nothing for no rows.
+   * @param lane of all of their users
+   */
+  async read<Found extends object>(
+    tx: Transaction,
+    lane: Lane,
+    rows: readonly OfUser<Row>[],
+  ): Promise<Found[]> {
+    if (rows.length === 0) return [];
+    return (await tx.query<Found>(this.#over(lane, rows))).rows;
+  }
+
   #over(lane: Lane, rows: readonly OfUser<Row>[]): Form & { values: unknown[] } {
     const { valueIn } = this;
     const values: unknown[] = [
