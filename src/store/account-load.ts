@@ -45,9 +45,11 @@ export async function loadAccounts(
   users: readonly UserRow[],
   { catalogue, now }: { catalogue: Catalogue; now: Date },
 ): Promise<LoadedAccount[]> {
-  const grants = await loadOpenGrants(tx, lane, users);
   const holders = users.filter(({ heldTokens, nextDueAt }) => heldTokens > 0 || nextDueAt <= now);
-  const holds = await loadOpenHolds(tx, lane, holders);
+  const [grants, holds] = await Promise.all([
+    loadOpenGrants(tx, lane, users),
+    loadOpenHolds(tx, lane, holders),
+  ]);
   return users.map((row) => {
     const { headGrantId, headRemainingTokens, ...user } = row;
     const own = grants.get(row.id) ?? [];
