@@ -55,9 +55,10 @@ export async function loadAccounts(
     const own = grants.get(row.id) ?? [];
     const head = own.find(({ id }) => id === headGrantId);
     if (head) head.remainingTokens = headRemainingTokens;
-    const newGrantId = (): string => newUserRowId('gr', row.id);
     return {
-      account: new Account(user, own, holds.get(row.id) ?? [], catalogue, now, newGrantId),
+      account: new Account(user, own, holds.get(row.id) ?? [], catalogue, now, () =>
+        newUserRowId('gr', row.id),
+      ),
       row,
       headBefore: head && { ...head },
     };
