@@ -45,17 +45,20 @@ export async function loadAccounts(
   users: readonly UserRow[],
   { catalogue, now }: { catalogue: Catalogue; now: Date },
 ): Promise<LoadedAccount[]> {
-  const grants = await loadOpenGrants(tx, lane, users);
   const holders = users.filter(({ heldTokens, nextDueAt }) => heldTokens > 0 || nextDueAt <= now);
-  const holds = await loadOpenHolds(tx, lane, holders);
+  const [grants, holds] = await Promise.all([
+    loadOpenGrants(tx, lane, users),
+    loadOpenHolds(tx, lane, holders),
+  ]);
   return users.map((row) => {
     const { headGrantId, headRemainingTokens, ...user } = row;
     const own = grants.get(row.id) ?? [];
     const head = own.find(({ id }) => id === headGrantId);
     if (head) head.remainingTokens = headRemainingTokens;
-    const newGrantId = (): string => newUserRowId('gr', row.id);
     return {
-      account: new Account(user, own, holds.get(row.id) ?? [], catalogue, now, newGrantId),
+      account: new Account(user, own, holds.get(row.id) ?? [], catalogue, now, () =>
+        newUserRowId('gr', row.id),
+      ),
       row,
       headBefore: head && { ...head },
     };

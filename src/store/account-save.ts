@@ -30,27 +30,18 @@ export async function saveAccounts(
     for (const one of users) for (const row of rowsOf(one)) rows.push({ userId: one.before.id, row });
     return rows;
   };
-  await INSERT_ENTRIES.write(
-    tx,
-    lane,
-    all(({ account }) => account.entries),
-  );
-  await INSERT_GRANTS.write(
-    tx,
-    lane,
-    all(({ account }) => account.newGrants),
-  );
-  await UPDATE_GRANTS.write(
-    tx,
-    lane,
-    all(({ changedGrants }) => changedGrants),
-  );
-  await UPSERT_HOLDS.write(
-    tx,
-    lane,
-    all(({ account }) => account.changedHolds),
-  );
-  await updateUsers(tx, lane, users);
+  const write = <Field extends string, Row>(
+    statement: RowSetStatement<Field, Row>,
+    rowsOf: (one: Changes) => Iterable<Row>,
+  ): Promise<void> => statement.write(tx, lane, all(rowsOf));
+  // Sent in this order, one behind the other: each is put together while the database is busy with the one before.
+  await Promise.all([
+    write(INSERT_ENTRIES, ({ account }) => account.entries),
+    write(INSERT_GRANTS, ({ account }) => account.newGrants),
+    write(UPDATE_GRANTS, ({ changedGrants }) => changedGrants),
+    write(UPSERT_HOLDS, ({ account }) => account.changedHolds),
+    updateUsers(tx, lane, users),
+  ]);
 }
 
 interface Changes {

@@ -68,6 +68,13 @@ export class ChunkFailedError extends Error {
 }
 
 /**
+ * Nobody is told of a reset, so it need not be on disk before the next chunk begins. A crash takes the newest chunks
+ * back whole, and what is due is applied again; whoever changes one of their users meanwhile flushes them first, since
+ * the log has one order.
+ */
+const NOT_FLUSHED = 'set local synchronous_commit = off';
+
+/**
  * Applies what is due for some due users, in one commit. Users that are locked just now are passed over.
  * @returns who was rolled, by bucket in the chunk's order; fewer than the chunk's limit: that was all
  * @throws ChunkFailedError where it had users already
@@ -79,6 +86,7 @@ export async function rollChunk(
   let userIds: string[] = [];
   try {
     return await inTransaction(pool, async (tx) => {
+      await tx.query(NOT_FLUSHED);
       const users = await lockDueUsers(tx, chunk, now);
       userIds = users.map(({ id }) => id);
       if (users.length === 0) return userIds;

@@ -26,15 +26,22 @@ const INT8 = 20;
 const NUMERIC = 1700;
 const TIMESTAMPTZ = 1184;
 
-/** Of `2026-01-31 10:00:00+00`, with up to three digits of a second: a tenth of what the parser of all forms takes. */
+const [SPACE, PLUS] = [32, 43];
+
+/** The number that two digits make. */
+const digits = (text: string, at: number): number =>
+  text.charCodeAt(at) * 10 + text.charCodeAt(at + 1) - 11 * '0'.charCodeAt(0);
+
+/** Of `2026-01-31 10:00:00.123+00`, as nearly all are: a tenth of what the parser of every form takes. */
 function time(text: string): Date {
-  const fraction = text.length - 'YYYY-MM-DD HH:MM:SS.+00'.length;
-  const isPlain = text[0] !== '0' && text[10] === ' ' && fraction < 4 && text.endsWith('+00');
-  if (!isPlain) return anyTime(text);
-  const number = (at: number): number => text.charCodeAt(at) * 10 + text.charCodeAt(at + 1) - 528;
-  const year = number(0) * 100 + number(2);
-  const ms = fraction > 0 ? Number(text.slice(20, 20 + fraction).padEnd(3, '0')) : 0;
-  return new Date(Date.UTC(year, number(5) - 1, number(8), number(11), number(14), number(17), ms));
+  const { length } = text;
+  const year = digits(text, 0) * 100 + digits(text, 2);
+  const isPlain = text.charCodeAt(10) === SPACE && text.charCodeAt(length - 3) === PLUS && length <= 26;
+  // Date.UTC takes the years of the first century for others.
+  if (!isPlain || year < 100) return anyTime(text);
+  const ms = length > 23 ? Number(text.slice(20, -3).padEnd(3, '0')) : 0;
+  const [month, day] = [digits(text, 5) - 1, digits(text, 8)];
+  return new Date(Date.UTC(year, month, day, digits(text, 11), digits(text, 14), digits(text, 17), ms));
 }
 const anyTime: (text: string) => Date = pg.types.getTypeParser(TIMESTAMPTZ);
 
@@ -59,6 +66,8 @@ export function openDatabase(
   const pool = new pg.Pool({
     connectionString: url,
     max: maxConnections,
+    // What is asked before the last answer came goes out at once (account-save.ts).
+    pipeline: true,
     types,
     connectionTimeoutMillis: 5_000,
     // No statement of ours takes long; one that does must not hold a user's row for ever.
