@@ -51,7 +51,6 @@ export function decideGroup<Result>(
   requests: readonly AccountRequest<Result>[],
 ): Promise<(Decided<Result> | undefined)[]> {
   return inTransaction(pool, async (tx) => {
-    if (!waits) await tx.query(GROUP_LOCK_TIMEOUT);
     const group = await openGroup(tx, lane, requests, { catalogue, waits });
     const decisions = requests.map((request) => {
       const member = group.get(request.userId);
@@ -85,7 +84,10 @@ async function openGroup(
       if (now > known.now) known.now = now;
     }
   }
-  const users = await lockUsers(tx, lane, [...ofUsers.keys()], { skipLocked: !waits });
+  const [, users] = await Promise.all([
+    waits ? undefined : tx.query(GROUP_LOCK_TIMEOUT),
+    lockUsers(tx, lane, [...ofUsers.keys()], { skipLocked: !waits }),
+  ]);
   if (users.length === 0) return new Map();
   const loaded = await loadAccounts(tx, lane, users, { catalogue, now: latest(requests) });
   const wanting = loaded.map(({ account }) => {
@@ -136,13 +138,12 @@ async function saveGroup(tx: Transaction, lane: Lane, members: readonly Member[]
   for (const { account, row } of members)
     if (mayFallDueOtherwise(account, row)) await rollAccount(tx, account);
   const changed = members.filter(({ unit, trace }) => traceOf(unit) !== trace);
-  if (changed.length > 0) {
-    const now = latest(changed.map(({ account }) => account));
-    await saveAccounts(tx, lane, changed, now);
-  }
-  await saveUnits(
-    tx,
-    lane,
-    members.map(({ unit }) => unit),
-  );
+  const units = members.map(({ unit }) => unit);
+  // Sent in this order, one behind the other.
+  await Promise.all([
+    changed.length > 0
+      ? saveAccounts(tx, lane, changed, latest(changed.map(({ account }) => account)))
+      : undefined,
+    saveUnits(tx, lane, units),
+  ]);
 }

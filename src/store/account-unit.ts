@@ -136,14 +136,16 @@ export async function readUnits(
   );
   const wantedEntries = ask(({ entries }) => Array.from(entries.keys(), (key) => ({ key })));
   const wantedSeqs = ask(({ consumptions }) => Array.from(consumptions.keys(), (seq) => ({ seq })));
-  for (const { userId, row } of await findAnswers(tx, lane, wantedAnswers))
-    foundOf(userId).answers.set(nameOf(row), row);
-  for (const { userId, row } of await findHoldsById(tx, lane, wantedHolds))
-    foundOf(userId).holds.set(row.id, row);
-  for (const { userId, row } of await findEntriesByKey(tx, lane, wantedEntries))
-    foundOf(userId).entries.set(row.key, row);
-  for (const { userId, row } of await findConsumptions(tx, lane, wantedSeqs))
-    foundOf(userId).consumptions.set(row.seq, row);
+  const [answers, holds, entries, consumptions] = await Promise.all([
+    findAnswers(tx, lane, wantedAnswers),
+    findHoldsById(tx, lane, wantedHolds),
+    findEntriesByKey(tx, lane, wantedEntries),
+    findConsumptions(tx, lane, wantedSeqs),
+  ]);
+  for (const { userId, row } of answers) foundOf(userId).answers.set(nameOf(row), row);
+  for (const { userId, row } of holds) foundOf(userId).holds.set(row.id, row);
+  for (const { userId, row } of entries) foundOf(userId).entries.set(row.key, row);
+  for (const { userId, row } of consumptions) foundOf(userId).consumptions.set(row.seq, row);
   const grants = await findGrantsById(tx, lane, ask(closedGrantsOf));
   for (const { userId, row } of grants) foundOf(userId).grants.set(row.id, row);
   return Array.from(all.values(), ({ account, found }) => new AccountUnit(account, found));
@@ -177,14 +179,16 @@ function closedGrantsOf({ consumptions }: Found, { grants }: Account): { id: str
 export async function saveUnits(tx: Transaction, lane: Lane, units: readonly AccountUnit[]): Promise<void> {
   const all = <Row>(rowsOf: (unit: AccountUnit) => readonly Row[]): OfUser<Row>[] =>
     units.flatMap((unit) => rowsOf(unit).map((row) => ({ userId: unit.account.user.id, row })));
-  await storeAnswers(
-    tx,
-    lane,
-    all(({ newAnswers }) => newAnswers),
-  );
-  await insertWorkflows(
-    tx,
-    lane,
-    all(({ newWorkflows }) => newWorkflows),
-  );
+  await Promise.all([
+    storeAnswers(
+      tx,
+      lane,
+      all(({ newAnswers }) => newAnswers),
+    ),
+    insertWorkflows(
+      tx,
+      lane,
+      all(({ newWorkflows }) => newWorkflows),
+    ),
+  ]);
 }
