@@ -14,6 +14,7 @@ import { type EmbeddedPostgres, startEmbeddedPostgres } from '../src/embedded/po
 import { createApiKey } from '../src/lib/api-keys.ts';
 import { migrate } from '../src/store/migrate.ts';
 import { fill, type Population } from './fill.ts';
+import type { HoldsJob, HoldsResult } from './holds-run.ts';
 import type { LoadJob, LoadResult } from './load.ts';
 import type { ResetJob, ResetResult } from './reset-run.ts';
 import type { ServerJob, ServerKind, Usage } from './server.ts';
@@ -185,6 +186,24 @@ export class Bed {
     const child = start('reset-run.ts', ['ignore', 'inherit', 'inherit', 'ipc'], profiling);
     const job: ResetJob = { kind, environment: environmentOf(url) };
     const result = await ask<ResetResult>(child, job);
+    await ended(child);
+    return result;
+  }
+
+  /** Holds and captures, without HTTP. */
+  async holds(kind: HoldsJob['kind'], { url }: Database): Promise<HoldsResult> {
+    const { profile, users, connections, seconds } = this.scale;
+    const profiling = profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${join(profile, kind)}`];
+    const child = start('holds-run.ts', ['ignore', 'inherit', 'inherit', 'ipc'], profiling);
+    const result = await ask<HoldsResult>(child, {
+      kind,
+      environment: environmentOf(url),
+      callers: connections,
+      users,
+      seconds,
+      warmupSeconds: seconds / 5,
+      tokens: TOKENS_PER_CONSUME,
+    } satisfies HoldsJob);
     await ended(child);
     return result;
   }

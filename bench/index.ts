@@ -5,12 +5,21 @@ import { Bed, type Scale } from './bed.ts';
 import type { Row } from './benchmark.ts';
 import { durability } from './benchmarks/durability.ts';
 import { growth } from './benchmarks/growth.ts';
+import { holdsTogether } from './benchmarks/holds.ts';
 import { reconcile } from './benchmarks/reconcile.ts';
 import { reset } from './benchmarks/reset.ts';
 import { shapes } from './benchmarks/shapes.ts';
 import { throughput } from './benchmarks/throughput.ts';
 
-const benchmarks = [...throughput, ...durability, ...shapes, ...reset, ...growth, ...reconcile];
+const benchmarks = [
+  ...throughput,
+  ...holdsTogether,
+  ...durability,
+  ...shapes,
+  ...reset,
+  ...growth,
+  ...reconcile,
+];
 
 function count(text: string): number {
   const value = Number(text);

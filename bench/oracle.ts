@@ -5,10 +5,13 @@ import type { LoadResult } from './load.ts';
 const FAULTS_MAX = 20;
 const VIEWS = ['invariant_i1_balance', 'invariant_i1_chain', 'invariant_i2_negative', 'invariant_i6_keys'];
 
+/** Of a load: what was acknowledged, and what went wrong. */
+type Judged = Pick<LoadResult, 'taken' | 'faults' | 'refused'>;
+
 /** @returns what is wrong, in words; empty for a sound ledger */
 export async function judge(
   client: pg.Client,
-  { loads, tokens }: { loads: readonly LoadResult[]; tokens: number },
+  { loads, tokens }: { loads: readonly Judged[]; tokens: number },
 ): Promise<string[]> {
   const faults = loads.flatMap(({ faults: found, refused }) => [
     ...found,

@@ -15,7 +15,7 @@ import { compareBurnOrder } from './burn.ts';
 import { releaseHold } from './holds.ts';
 import { land } from './landing.ts';
 import type { Grant, Hold } from './model.ts';
-import { hasCome, isBefore, isSameTime, nthPeriod, type Period, periodIndexAt } from './period.ts';
+import { hasCome, isBefore, isSameTime, type Period, periodAt } from './period.ts';
 import { FREE_PLAN, planDefinition } from './plans.ts';
 import type { Landing } from './windows.ts';
 
@@ -46,7 +46,10 @@ export function roll(account: Account, landings: readonly Landing[], now: Date):
   return false;
 }
 
-/** The earliest thing to come; of those at one instant, what gives back goes before what takes, before what lands. */
+/**
+ * The earliest thing to come; of those at one instant, what gives back goes before what takes, before what lands. No
+ * function is given a name in here: tsx notes the name of each as it is made, which took as long as all else of a look.
+ */
 function nextDue(account: Account, landings: readonly Landing[]): Due | undefined {
   const ofAccount = sooner(dueHold(account), dueGrant(account));
   return sooner(sooner(ofAccount, dueAccessEnd(account)), dueWindow(account, landings));
@@ -81,8 +84,11 @@ function dueGrant(account: Account): Due | undefined {
   if (!first) return undefined;
   const { grant, at } = first;
   const isFrozen = grant.subscriptionId !== null && account.user.currentSubscriptionId === null;
-  const expire = (): void => void account.takeOut(grant, 'expired', 'Reached its expiry');
-  return { at, apply: expire, isForFacts: isFrozen };
+  return {
+    at,
+    apply: () => void account.takeOut(grant, 'expired', 'Reached its expiry'),
+    isForFacts: isFrozen,
+  };
 }
 
 function dueAccessEnd(account: Account): Due | undefined {
@@ -102,17 +108,26 @@ function dueWindow(account: Account, landings: readonly Landing[]): Due | undefi
   const plan = user.subscriptionTier;
   if (user.currentSubscriptionId !== null) return dueAnnualMonth(account, landings);
   if (planDefinition(account.catalogue, plan).reset !== 'clock') return undefined;
-  const windowNow = (): Period => nthPeriod(user.periodAnchor, periodIndexAt(user.periodAnchor, account.now));
   if (plan === FREE_PLAN) {
     // What Stripe has told may say that something was paid for in this window.
     const isForFacts = user.stripeCustomerId !== null;
-    return { at: user.periodEnd, apply: () => enterFreeWindow(account, windowNow(), isForFacts), isForFacts };
+    return {
+      at: user.periodEnd,
+      apply: () => enterFreeWindow(account, windowNow(account), isForFacts),
+      isForFacts,
+    };
   }
-  const enter = (): void => {
-    const window = windowNow();
-    landManualAllowance(account, `allowance:${plan}:${user.id}:${window.start.toISOString()}`, window);
-  };
-  return { at: user.periodEnd, apply: enter };
+  return { at: user.periodEnd, apply: () => enterManualWindow(account, windowNow(account)) };
+}
+
+function windowNow({ user, now }: Account): Period {
+  return periodAt(user.periodAnchor, now);
+}
+
+function enterManualWindow(account: Account, window: Period): void {
+  const { subscriptionTier, id } = account.user;
+  const key = `allowance:${subscriptionTier}:${id}:${window.start.toISOString()}`;
+  landManualAllowance(account, key, window);
 }
 
 function enterFreeWindow(account: Account, window: Period, isForFacts: boolean): void {

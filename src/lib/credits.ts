@@ -1,4 +1,4 @@
-/** Check, consume, refund. Each change is one transaction under the user's lock. */
+/** Check, consume, refund. Each change is decided by itself under the user's lock; many at once share a commit. */
 import type { Context } from '../context.ts';
 import type { Account } from '../domain/account.ts';
 import type { Part } from '../domain/burn.ts';
@@ -6,21 +6,14 @@ import type { Entry, UserState } from '../domain/model.ts';
 import { creditsOf, TOKENS_PER_CREDIT } from '../domain/plans.ts';
 import { refundConsumption } from '../domain/refund.ts';
 import { invalidField, notFound, TollgateError } from '../errors.ts';
-import { loadGrants, withAccount } from '../store/account.ts';
+import type { AccountRequest } from '../store/account-group.ts';
+import type { AccountUnit } from '../store/account-unit.ts';
 import type { DecidedEntry, Decision } from '../store/consume-batch.ts';
-import type { Transaction } from '../store/database.ts';
 import { entryIdOf, parseEntryId } from '../store/ids.ts';
-import { findConsumption, findEntryByKey, type StoredEntry } from '../store/ledger.ts';
+import { decideAtDoor } from './account-door.ts';
 import { batcherOf } from './consume-batcher.ts';
 import { requireTokens } from './limits.ts';
-import {
-  type Answer,
-  accountOptions,
-  type ChangeRequest,
-  keyReused,
-  once,
-  refuseOtherRequest,
-} from './requests.ts';
+import { type Answer, type ChangeRequest, keyReused, onceIn, refuseOtherRequest } from './requests.ts';
 import { userNow } from './users.ts';
 
 /** How much a call costs: exactly one of the three, none = one credit. */
@@ -114,7 +107,7 @@ export async function consume(
       requestId: request.requestId,
       now: context.clock.now(),
     },
-    () => consumeAlone(context, input.userId, consuming),
+    () => decideAtDoor(context, consumeRequest(context, input.userId, consuming)),
   );
   switch (decision.outcome) {
     case 'denied':
@@ -130,16 +123,24 @@ export async function consume(
   }
 }
 
-/** The same in a transaction of its own, for a user who needs more than the decision (something is due). */
-export function consumeAlone(
+/** The same for a user who needs more than a batch can decide (something is due, a metered plan is beyond its balance). */
+export function consumeRequest(
   context: Context,
   userId: string,
   consuming: Consuming,
-): Promise<Extract<Decision, { entry: DecidedEntry }>> {
-  return withAccount(accountOptions(context), userId, async (account, tx) => {
-    const { entry, replayed } = await consumeInAccount(context, account, tx, consuming);
-    return { outcome: replayed ? 'replayed' : 'taken', entry };
-  });
+): AccountRequest<Extract<Decision, { entry: DecidedEntry }>> {
+  const { key, request } = consuming;
+  return {
+    userId,
+    now: context.clock.now(),
+    needs: { entryKey: key },
+    decide(unit) {
+      const earlier = unit.entryByKey(key);
+      if (!earlier) return { outcome: 'taken', entry: consumeInAccount(context, unit.account, consuming) };
+      refuseOtherRequest(earlier.requestHash, request);
+      return { outcome: 'replayed', entry: earlier };
+    },
+  };
 }
 
 /** The scope of an item of a batch: a key there is another than the same one in a request by itself. */
@@ -168,18 +169,15 @@ export interface Consuming {
   request: ChangeRequest;
 }
 
-/** The consume step for a unit of work that does more in the same transaction. */
-export async function consumeInAccount(
+/**
+ * The consume step of a request that does more.
+ * @param consuming its key is of no entry yet
+ */
+export function consumeInAccount(
   context: Context,
   account: Account,
-  tx: Transaction,
   { tokens, key, feature, metadata, request }: Consuming,
-): Promise<{ entry: Entry | StoredEntry; replayed: boolean }> {
-  const earlier = await findEntryByKey(tx, account.user.id, key);
-  if (earlier) {
-    refuseOtherRequest(earlier.requestHash, request);
-    return { entry: earlier, replayed: true };
-  }
+): Entry {
   const outcome = account.consume(tokens, {
     key,
     feature,
@@ -188,7 +186,7 @@ export async function consumeInAccount(
     requestId: request.requestId,
   });
   if (!outcome.ok || outcome.entry === null) throw insufficientCredits(context, account.user, tokens);
-  return { entry: outcome.entry, replayed: false };
+  return outcome.entry;
 }
 
 export interface CheckResult {
@@ -219,24 +217,39 @@ export interface RefundInput {
 }
 
 /** Gives back at most what the entry took, to the grants it came from. */
-export function refund(context: Context, input: RefundInput, request: ChangeRequest): Promise<Answer> {
-  const place = parseEntryId(input.entryId);
-  if (!place) throw notFound('ledger entry');
-  return withAccount(accountOptions(context), place.userId, (account, tx) =>
-    once(tx, { userId: place.userId, now: account.now }, request, async () => {
-      const body = await refundInAccount(account, tx, { ...input, seq: place.seq, request });
-      return { status: 200, body };
-    }),
-  );
+export async function refund(context: Context, input: RefundInput, request: ChangeRequest): Promise<Answer> {
+  return decideAtDoor(context, refundRequest(context, input, request));
 }
 
-export async function refundInAccount(
-  account: Account,
-  tx: Transaction,
+/** @throws TollgateError `not_found` for what is no entry's id */
+export function refundRequest(
+  context: Context,
+  input: RefundInput,
+  request: ChangeRequest,
+): AccountRequest<Answer> {
+  const place = parseEntryId(input.entryId);
+  if (!place) throw notFound('ledger entry');
+  const { userId, seq } = place;
+  return {
+    userId,
+    now: context.clock.now(),
+    needs: { answer: request, consumptionSeq: seq },
+    decide: (unit) =>
+      onceIn(unit, request, () => ({
+        status: 200,
+        body: refundInUnit(unit, { ...input, seq, request }),
+      })),
+  };
+}
+
+/** @param unit has read the consumption */
+export function refundInUnit(
+  unit: AccountUnit,
   input: { seq: number; tokens?: number | undefined; reason: string; request: ChangeRequest },
-): Promise<Record<string, unknown>> {
-  const userId = account.user.id;
-  const consumption = await findConsumption(tx, userId, input.seq);
+): Record<string, unknown> {
+  const { account } = unit;
+  const { user } = account;
+  const consumption = unit.consumption(input.seq);
   if (!consumption) throw notFound('consumption');
   const took = consumption.parts.reduce((total, part) => total + part.tokens, consumption.overageTokens);
   const refundable = took - consumption.refundedTokens;
@@ -246,11 +259,7 @@ export async function refundInAccount(
       members: { refundableTokens: refundable },
     });
   }
-  await loadGrants(
-    tx,
-    account,
-    consumption.parts.map((part) => part.grantId),
-  );
+  unit.bringGrants(consumption.parts.map((part) => part.grantId));
   const entry = refundConsumption(account, consumption, tokens, {
     key: `refund:${input.request.key}`,
     reason: input.reason,
@@ -258,11 +267,11 @@ export async function refundInAccount(
   });
   return {
     success: true,
-    entryId: entryIdOf(userId, entry.seq),
+    entryId: entryIdOf(user.id, entry.seq),
     tokensRefunded: tokens,
-    creditsRemaining: creditsOf(account.user.availableTokens),
-    availableTokens: account.user.availableTokens,
-    totalTokensUsed: account.user.totalTokensUsed,
+    creditsRemaining: creditsOf(user.availableTokens),
+    availableTokens: user.availableTokens,
+    totalTokensUsed: user.totalTokensUsed,
     to: entry.parts,
   };
 }

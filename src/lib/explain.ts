@@ -8,7 +8,7 @@ import {
   listEventsAbout,
 } from '../store/explanations.ts';
 import { findHold } from '../store/grants.ts';
-import { parseEntryId } from '../store/ids.ts';
+import { holdIdOf, parseEntryId } from '../store/ids.ts';
 import { findEntry, listEntriesReferringTo, type StoredEntry } from '../store/ledger.ts';
 import { entryView } from './lists.ts';
 import { userNow } from './users.ts';
@@ -82,7 +82,7 @@ async function relationsOf({ pool }: Context, userId: string, entry: StoredEntry
   return {
     hold: hold
       ? {
-          holdId: hold.id,
+          holdId: holdIdOf(userId, hold.id),
           status: hold.status,
           tokens: hold.tokens,
           capturedTokens: hold.capturedTokens,

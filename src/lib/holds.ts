@@ -1,17 +1,16 @@
 /** Reserve first, settle later: for work whose cost is known only when it is done. */
 import type { Context } from '../context.ts';
-import type { Account } from '../domain/account.ts';
 import { captureHold as capture, releaseHold as release, placeHold as reserve } from '../domain/holds.ts';
 import type { Hold } from '../domain/model.ts';
 import { creditsOf, TOKENS_PER_CREDIT } from '../domain/plans.ts';
 import { notFound, TollgateError } from '../errors.ts';
-import { loadGrants, withAccount } from '../store/account.ts';
-import type { Transaction } from '../store/database.ts';
-import { findHold, findUserOfHold } from '../store/grants.ts';
-import { newUserRowId } from '../store/ids.ts';
-import { findEntryByKey } from '../store/ledger.ts';
+import type { AccountRequest } from '../store/account-group.ts';
+import type { AccountUnit } from '../store/account-unit.ts';
+import { findUserOfHold } from '../store/grants.ts';
+import { holdIdOf, newUserRowId, parseHoldId } from '../store/ids.ts';
+import { decideAtDoor } from './account-door.ts';
 import { type Cost, consumeInAccount, consumeResult, insufficientCredits, tokensOf } from './credits.ts';
-import { type Answer, accountOptions, type ChangeRequest, once } from './requests.ts';
+import { type Answer, type ChangeRequest, onceIn } from './requests.ts';
 
 export const DEFAULT_HOLD_SECONDS = 900;
 
@@ -21,29 +20,43 @@ export interface HoldInput extends Cost {
   metadata?: Record<string, unknown> | undefined;
 }
 
-export function placeHold(context: Context, input: HoldInput, request: ChangeRequest): Promise<Answer> {
+export async function placeHold(context: Context, input: HoldInput, request: ChangeRequest): Promise<Answer> {
+  return decideAtDoor(context, holdRequest(context, input, request));
+}
+
+export function holdRequest(
+  context: Context,
+  input: HoldInput,
+  request: ChangeRequest,
+): AccountRequest<Answer> {
+  const { userId } = input;
   const tokens = tokensOf(context, input);
-  return withAccount(accountOptions(context), input.userId, (account, tx) =>
-    once(tx, { userId: input.userId, now: account.now }, request, async () => {
-      const expiresInSeconds = input.expiresInSeconds ?? DEFAULT_HOLD_SECONDS;
-      const hold = reserve(account, {
-        id: newUserRowId('hold', input.userId),
-        key: `${request.scope}:${request.key}`,
-        tokens,
-        feature: input.feature ?? null,
-        metadata: input.metadata ?? null,
-        expiresAt: new Date(account.now.getTime() + expiresInSeconds * 1000),
-      });
-      if (!hold) throw insufficientCredits(context, account.user, tokens);
-      const body = {
-        holdId: hold.id,
-        tokens,
-        expiresAt: hold.expiresAt.toISOString(),
-        availableTokens: account.user.availableTokens,
-      };
-      return { status: 201, body };
-    }),
-  );
+  return {
+    userId,
+    now: context.clock.now(),
+    needs: { answer: request },
+    decide: (unit) =>
+      onceIn(unit, request, () => {
+        const { account } = unit;
+        const expiresInSeconds = input.expiresInSeconds ?? DEFAULT_HOLD_SECONDS;
+        const hold = reserve(account, {
+          id: newUserRowId('hold', userId),
+          key: `${request.scope}:${request.key}`,
+          tokens,
+          feature: input.feature ?? null,
+          metadata: input.metadata ?? null,
+          expiresAt: new Date(account.now.getTime() + expiresInSeconds * 1000),
+        });
+        if (!hold) throw insufficientCredits(context, account.user, tokens);
+        const body = {
+          holdId: holdIdOf(userId, hold.id),
+          tokens,
+          expiresAt: hold.expiresAt.toISOString(),
+          availableTokens: account.user.availableTokens,
+        };
+        return { status: 201, body };
+      }),
+  };
 }
 
 export interface CaptureInput {
@@ -62,53 +75,58 @@ export async function captureHold(
   input: CaptureInput,
   request: ChangeRequest,
 ): Promise<Answer> {
-  return settling(context, input.holdId, request, async (account, tx, hold) => {
+  return decideAtDoor(context, await captureRequest(context, input, request));
+}
+
+export function captureRequest(
+  context: Context,
+  input: CaptureInput,
+  request: ChangeRequest,
+): Promise<AccountRequest<Answer>> {
+  return settlingRequest(context, input.holdId, request, (unit, hold) => {
+    const { account } = unit;
     const tokens =
       input.tokens ?? (input.credits === undefined ? hold.tokens : input.credits * TOKENS_PER_CREDIT);
-    const cause = {
-      key: `capture:${hold.id}`,
+    if (hold.status === 'expired') return captureLate(context, unit, { hold, tokens, request });
+    if (hold.status !== 'open') throw settledBefore(hold);
+    const outcome = capture(account, hold, tokens, {
+      key: captureKey(hold.id),
       feature: hold.feature,
       metadata: hold.metadata,
       requestHash: request.hash,
       requestId: request.requestId,
-    };
-    if (hold.status === 'expired') return captureLate(context, account, tx, { hold, tokens, request });
-    if (hold.status !== 'open') throw settledBefore(hold);
-    const outcome = capture(account, hold, tokens, cause);
+    });
     if (!outcome.ok) throw insufficientCredits(context, account.user, tokens);
-    return captureResult(account, hold, outcome.entry && consumeResult(account.user.id, outcome.entry));
+    return captureResult(unit, hold, outcome.entry && consumeResult(account.user.id, outcome.entry));
   });
 }
 
-async function captureLate(
+/** Of the ledger entry. */
+const captureKey = (holdRowId: string): string => `capture:${holdRowId}`;
+
+function captureLate(
   context: Context,
-  account: Account,
-  tx: Transaction,
+  unit: AccountUnit,
   { hold, tokens, request }: { hold: Hold; tokens: number; request: ChangeRequest },
-): Promise<Record<string, unknown>> {
-  const key = `capture:${hold.id}`;
-  if (await findEntryByKey(tx, account.user.id, key)) throw settledBefore(hold);
-  if (tokens === 0) return captureResult(account, hold, null);
-  const { entry } = await consumeInAccount(context, account, tx, {
-    tokens,
-    key,
-    feature: hold.feature,
-    metadata: hold.metadata,
-    request,
-  });
-  return captureResult(account, hold, consumeResult(account.user.id, entry));
+): Record<string, unknown> {
+  const key = captureKey(hold.id);
+  if (unit.entryByKey(key)) throw settledBefore(hold);
+  if (tokens === 0) return captureResult(unit, hold, null);
+  const { feature, metadata } = hold;
+  const entry = consumeInAccount(context, unit.account, { tokens, key, feature, metadata, request });
+  return captureResult(unit, hold, consumeResult(unit.account.user.id, entry));
 }
 
 function captureResult(
-  account: Account,
+  { account }: AccountUnit,
   hold: Hold,
   consumed: Record<string, unknown> | null,
 ): Record<string, unknown> {
-  const { availableTokens, totalTokensUsed } = account.user;
+  const { id: userId, availableTokens, totalTokensUsed } = account.user;
   const nothing = { entryId: null, tokensUsed: 0, from: [] };
   return {
     success: true,
-    holdId: hold.id,
+    holdId: holdIdOf(userId, hold.id),
     ...(consumed ?? nothing),
     creditsRemaining: creditsOf(availableTokens),
     availableTokens,
@@ -116,13 +134,21 @@ function captureResult(
   };
 }
 
-export function releaseHold(context: Context, holdId: string, request: ChangeRequest): Promise<Answer> {
-  return settling(context, holdId, request, async (account, _tx, hold) => {
+export async function releaseHold(context: Context, holdId: string, request: ChangeRequest): Promise<Answer> {
+  return decideAtDoor(context, await releaseRequest(context, holdId, request));
+}
+
+export function releaseRequest(
+  context: Context,
+  holdId: string,
+  request: ChangeRequest,
+): Promise<AccountRequest<Answer>> {
+  return settlingRequest(context, holdId, request, ({ account }, hold) => {
     if (hold.status === 'captured') throw settledBefore(hold);
     if (hold.status === 'open') release(account, hold, 'released');
     return {
       success: true,
-      holdId: hold.id,
+      holdId: holdIdOf(account.user.id, hold.id),
       status: hold.status,
       releasedTokens: hold.tokens,
       availableTokens: account.user.availableTokens,
@@ -130,27 +156,29 @@ export function releaseHold(context: Context, holdId: string, request: ChangeReq
   });
 }
 
-/** Runs `work` on a hold under its user's lock, with the grants that its tokens may return to. */
-async function settling(
-  context: Context,
+/** @throws TollgateError `not_found` where it is known before the account is asked */
+async function settlingRequest(
+  { pool, clock }: Context,
   holdId: string,
   request: ChangeRequest,
-  work: (account: Account, tx: Transaction, hold: Hold) => Promise<Record<string, unknown>>,
-): Promise<Answer> {
-  const userId = await findUserOfHold(context.pool, holdId);
+  work: (unit: AccountUnit, hold: Hold) => Record<string, unknown>,
+): Promise<AccountRequest<Answer>> {
+  const id = parseHoldId(holdId);
+  if (!id) throw notFound('hold');
+  const { rowId } = id;
+  const userId = id.userId ?? (await findUserOfHold(pool, rowId));
   if (userId === undefined) throw notFound('hold');
-  return withAccount(accountOptions(context), userId, (account, tx) =>
-    once(tx, { userId, now: account.now }, request, async () => {
-      const hold = account.holds.get(holdId) ?? (await findHold(tx, userId, holdId));
-      if (!hold) throw notFound('hold');
-      await loadGrants(
-        tx,
-        account,
-        hold.parts.map((part) => part.grantId),
-      );
-      return { status: 200, body: await work(account, tx, hold) };
-    }),
-  );
+  return {
+    userId,
+    now: clock.now(),
+    needs: { answer: request, holdId: rowId, entryKey: captureKey(rowId) },
+    decide: (unit) =>
+      onceIn(unit, request, () => {
+        const hold = unit.hold(rowId);
+        if (!hold) throw notFound('hold');
+        return { status: 200, body: work(unit, hold) };
+      }),
+  };
 }
 
 function settledBefore(hold: Hold): TollgateError {

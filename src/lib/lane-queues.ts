@@ -1,4 +1,4 @@
-import type { Lane } from '../store/consume-batch.ts';
+import type { Lane } from '../store/lanes.ts';
 
 /** What waits in each lane; lanes in the order in which they began to wait. */
 export class LaneQueues<Waiting> {

@@ -3,6 +3,7 @@ import { hash } from 'node:crypto';
 import type { Context } from '../context.ts';
 import { TollgateError } from '../errors.ts';
 import type { AccountOptions } from '../store/account.ts';
+import type { AccountUnit } from '../store/account-unit.ts';
 import type { Transaction } from '../store/database.ts';
 import { findAnswer, storeAnswer } from '../store/idempotency.ts';
 import { newId } from '../store/ids.ts';
@@ -76,6 +77,19 @@ export async function once<Body extends Record<string, unknown>>(
   if (stored) return replay(stored, request);
   const { status, body } = await work();
   await storeAnswer(tx, record, { requestHash: request.hash, status, body }, target.now);
+  return { status, body, replayed: false };
+}
+
+/** The same for a request among others, whose answer was read before (store/account-unit.ts). */
+export function onceIn<Body extends Record<string, unknown>>(
+  unit: AccountUnit,
+  request: ChangeRequest,
+  work: () => { status: number; body: Body },
+): Answer {
+  const stored = unit.answer(request);
+  if (stored) return replay(stored, request);
+  const { status, body } = work();
+  unit.keepAnswer(request, { requestHash: request.hash, status, body });
   return { status, body, replayed: false };
 }
 

@@ -7,16 +7,13 @@ import type { Context } from '../context.ts';
 import { creditsOf } from '../domain/plans.ts';
 import { notFound } from '../errors.ts';
 import { withAccount } from '../store/account.ts';
+import type { AccountRequest } from '../store/account-group.ts';
+import { type AccountUnit, readUnit } from '../store/account-unit.ts';
 import { newUserRowId } from '../store/ids.ts';
-import {
-  beginWorkflow,
-  findWorkflow,
-  finishWorkflow,
-  insertWorkflow,
-  type Workflow,
-} from '../store/workflows.ts';
-import { consumeInAccount, refundInAccount, tokensOf } from './credits.ts';
-import { type Answer, accountOptions, type ChangeRequest, once } from './requests.ts';
+import { beginWorkflow, findWorkflow, finishWorkflow, type Workflow } from '../store/workflows.ts';
+import { decideAtDoor } from './account-door.ts';
+import { consumeInAccount, refundInUnit, tokensOf } from './credits.ts';
+import { type Answer, accountOptions, type ChangeRequest, onceIn } from './requests.ts';
 
 export type WorkflowKind = 'code_generation' | 'code_review';
 
@@ -29,32 +26,37 @@ export interface WorkflowInput {
 /** @returns body `{workflowId, creditInfo: {tokensUsed, creditsRemaining, totalTokensUsed}}` */
 export async function startWorkflow(
   context: Context,
-  { userId, kind, input }: WorkflowInput,
+  input: WorkflowInput,
   request: ChangeRequest,
 ): Promise<Answer> {
-  const tokens = tokensOf(context, { feature: kind });
-  const answer = await withAccount(accountOptions(context), userId, (account, tx) =>
-    once(tx, { userId, now: account.now }, request, async () => {
-      const id = newUserRowId('wf', userId);
-      const { entry } = await consumeInAccount(context, account, tx, {
-        tokens,
-        key: `workflow:${id}`,
-        feature: kind,
-        metadata: null,
-        request,
-      });
-      await insertWorkflow(tx, { id, userId, kind, input, entrySeq: entry.seq, createdAt: account.now });
-      const creditInfo = {
-        tokensUsed: tokens,
-        creditsRemaining: creditsOf(account.user.availableTokens),
-        totalTokensUsed: account.user.totalTokensUsed,
-      };
-      return { status: 200, body: { workflowId: id, creditInfo } };
-    }),
-  );
+  const answer = await decideAtDoor(context, workflowRequest(context, input, request));
   const workflowId = String(answer.body.workflowId);
   if (!answer.replayed) context.jobs.wake({ name: 'run-workflow', workflowId });
   return answer;
+}
+
+export function workflowRequest(
+  context: Context,
+  { userId, kind, input }: WorkflowInput,
+  request: ChangeRequest,
+): AccountRequest<Answer> {
+  const tokens = tokensOf(context, { feature: kind });
+  const start = (unit: AccountUnit): Record<string, unknown> => {
+    const { account } = unit;
+    const id = newUserRowId('wf', userId);
+    const consuming = { tokens, key: `workflow:${id}`, feature: kind, metadata: null, request };
+    const { seq } = consumeInAccount(context, account, consuming);
+    unit.keepWorkflow({ id, kind, input, entrySeq: seq, createdAt: account.now });
+    const { availableTokens, totalTokensUsed } = account.user;
+    const creditsRemaining = creditsOf(availableTokens);
+    return { workflowId: id, creditInfo: { tokensUsed: tokens, creditsRemaining, totalTokensUsed } };
+  };
+  return {
+    userId,
+    now: context.clock.now(),
+    needs: { answer: request },
+    decide: (unit) => onceIn(unit, request, () => ({ status: 200, body: start(unit) })),
+  };
 }
 
 /** @throws TollgateError `not_found`, for another user's work as well */
@@ -113,7 +115,9 @@ function failWorkflow(context: Context, workflow: Workflow, error: string): Prom
       requestId: null,
       actor: 'worker',
     };
-    await refundInAccount(account, tx, { seq: workflow.entrySeq, reason: `Work failed: ${error}`, request });
+    const seq = workflow.entrySeq;
+    const unit = await readUnit(tx, account, { consumptionSeq: seq });
+    refundInUnit(unit, { seq, reason: `Work failed: ${error}`, request });
   });
 }
 

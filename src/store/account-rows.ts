@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import type { GrantSource } from '../domain/burn.ts';
 import type { Entry, Grant, Hold, UserState } from '../domain/model.ts';
+import { type Columns, columnOf } from './row-sets.ts';
 
 export interface UserRow extends UserState {
   headGrantId: string | null;
@@ -10,127 +11,8 @@ export interface UserRow extends UserState {
   headRemainingTokens: number;
 }
 
-const userColumns: Record<keyof UserRow, string> = {
-  id: 'id',
-  availableTokens: 'available_tokens',
-  heldTokens: 'held_tokens',
-  debtTokens: 'debt_tokens',
-  totalTokensUsed: 'total_tokens_used',
-  monthlyTokensUsed: 'monthly_tokens_used',
-  monthlyResetDate: 'monthly_reset_date',
-  periodEnd: 'period_end',
-  periodAnchor: 'period_anchor',
-  freeAllowanceStart: 'free_allowance_start',
-  isSubscribed: 'is_subscribed',
-  subscriptionTier: 'subscription_tier',
-  subscriptionEndsAt: 'subscription_ends_at',
-  accessEndsAt: 'access_ends_at',
-  currentSubscriptionId: 'current_subscription_id',
-  stripeCustomerId: 'stripe_customer_id',
-  isMetered: 'is_metered',
-  headGrantId: 'head_grant_id',
-  headSource: 'head_source',
-  headRemainingTokens: 'head_remaining_tokens',
-  lastSeq: 'last_seq',
-  nextDueAt: 'next_due_at',
-  createdAt: 'created_at',
-};
-
-export const grantColumns: Record<keyof Grant, string> = {
-  id: 'id',
-  key: 'key',
-  source: 'source',
-  amountTokens: 'amount_tokens',
-  remainingTokens: 'remaining_tokens',
-  heldTokens: 'held_tokens',
-  priority: 'priority',
-  effectiveAt: 'effective_at',
-  expiresAt: 'expires_at',
-  closedAt: 'closed_at',
-  voidedAt: 'voided_at',
-  offer: 'offer',
-  reason: 'reason',
-  costBasisMinor: 'cost_basis_minor',
-  currency: 'currency',
-  invoiceId: 'invoice_id',
-  invoiceLineId: 'invoice_line_id',
-  subscriptionId: 'subscription_id',
-  subscriptionItemId: 'subscription_item_id',
-  windowStart: 'window_start',
-  windowEnd: 'window_end',
-  windowKind: 'window_kind',
-  checkoutSessionId: 'checkout_session_id',
-  expiredTokens: 'expired_tokens',
-  voidedTokens: 'voided_tokens',
-  clawedTokens: 'clawed_tokens',
-  clawTargetTokens: 'claw_target_tokens',
-  clawDebtTokens: 'claw_debt_tokens',
-  settledDebtTokens: 'settled_debt_tokens',
-  isWithheld: 'is_withheld',
-  createdAt: 'created_at',
-};
-
-/** Grant columns that a unit of work may change; the rest is written once. */
-export const mutableGrantFields = [
-  'remainingTokens',
-  'heldTokens',
-  'expiresAt',
-  'closedAt',
-  'voidedAt',
-  'expiredTokens',
-  'voidedTokens',
-  'clawedTokens',
-  'clawTargetTokens',
-  'clawDebtTokens',
-  'settledDebtTokens',
-  'isWithheld',
-] as const satisfies readonly (keyof Grant)[];
-
-/** The columns of an entry's parts and its request hash have another form than the fields. */
-export const entryColumns: Record<Exclude<keyof Entry, 'parts' | 'requestHash'>, string> = {
-  seq: 'seq',
-  type: 'type',
-  tokens: 'tokens',
-  balanceAfter: 'balance_after',
-  availableAfter: 'available_after',
-  totalUsedAfter: 'total_used_after',
-  overageTokens: 'overage_tokens',
-  debtDeltaTokens: 'debt_delta_tokens',
-  key: 'key',
-  reason: 'reason',
-  feature: 'feature',
-  metadata: 'metadata',
-  requestId: 'request_id',
-  refersToSeq: 'refers_to_seq',
-  holdId: 'hold_id',
-  createdAt: 'created_at',
-};
-
-export const holdColumns: Record<keyof Hold, string> = {
-  id: 'id',
-  key: 'key',
-  tokens: 'tokens',
-  parts: 'parts',
-  status: 'status',
-  feature: 'feature',
-  metadata: 'metadata',
-  capturedTokens: 'captured_tokens',
-  expiresAt: 'expires_at',
-  settledAt: 'settled_at',
-  createdAt: 'created_at',
-};
-
-const selectList = (columns: Record<string, string>): string =>
-  Object.entries(columns)
-    .map(([field, column]) => `${column} as "${field}"`)
-    .join(', ');
-
-export const USER_SELECT = selectList(userColumns);
-export const GRANT_SELECT = selectList(grantColumns);
-export const HOLD_SELECT = selectList(holdColumns);
-
-/** User columns that a unit of work may change, with their types; the rest is written once. */
-const mutableUserTypes = {
+/** User columns that a unit of work may change; the rest is written once. */
+export const mutableUserTypes = {
   availableTokens: 'bigint',
   heldTokens: 'bigint',
   debtTokens: 'bigint',
@@ -152,18 +34,94 @@ const mutableUserTypes = {
   headRemainingTokens: 'bigint',
   lastSeq: 'bigint',
   nextDueAt: 'timestamptz',
-} as const satisfies Partial<Record<keyof UserRow, string>>;
-export type MutableUserField = keyof typeof mutableUserTypes;
-export const mutableUserFields = Object.keys(mutableUserTypes) as MutableUserField[];
+} as const satisfies Partial<Columns<keyof UserRow>>;
 
-export function userColumn(field: keyof UserRow): string {
-  return userColumns[field];
-}
+const userTypes: Columns<keyof UserRow> = { id: 'text', ...mutableUserTypes, createdAt: 'timestamptz' };
 
-/** As in the column list of a record set. */
-export function typedUserColumn(field: MutableUserField): string {
-  return `${userColumns[field]} ${mutableUserTypes[field]}`;
-}
+/** Grant columns that a unit of work may change; the rest is written once. */
+export const mutableGrantTypes = {
+  remainingTokens: 'bigint',
+  heldTokens: 'bigint',
+  expiresAt: 'timestamptz',
+  closedAt: 'timestamptz',
+  voidedAt: 'timestamptz',
+  expiredTokens: 'bigint',
+  voidedTokens: 'bigint',
+  clawedTokens: 'bigint',
+  clawTargetTokens: 'bigint',
+  clawDebtTokens: 'bigint',
+  settledDebtTokens: 'bigint',
+  isWithheld: 'boolean',
+} as const satisfies Partial<Columns<keyof Grant>>;
+
+export const grantTypes: Columns<keyof Grant> = {
+  id: 'text',
+  key: 'text',
+  source: 'grant_source',
+  amountTokens: 'bigint',
+  ...mutableGrantTypes,
+  priority: 'smallint',
+  effectiveAt: 'timestamptz',
+  offer: 'text',
+  reason: 'text',
+  costBasisMinor: 'bigint',
+  currency: 'text',
+  invoiceId: 'text',
+  invoiceLineId: 'text',
+  subscriptionId: 'text',
+  subscriptionItemId: 'text',
+  windowStart: 'timestamptz',
+  windowEnd: 'timestamptz',
+  windowKind: 'text',
+  checkoutSessionId: 'text',
+  createdAt: 'timestamptz',
+};
+
+/** `grantId`: of an entry's only part; `parts`: where there are several. */
+export const entryTypes: Columns<keyof Entry | 'grantId'> = {
+  seq: 'bigint',
+  type: 'entry_type',
+  tokens: 'bigint',
+  balanceAfter: 'bigint',
+  availableAfter: 'bigint',
+  totalUsedAfter: 'bigint',
+  overageTokens: 'bigint',
+  debtDeltaTokens: 'bigint',
+  grantId: 'text',
+  parts: 'jsonb',
+  key: 'text',
+  requestHash: 'bytea',
+  reason: 'text',
+  feature: 'text',
+  metadata: 'jsonb',
+  requestId: 'text',
+  refersToSeq: 'bigint',
+  holdId: 'text',
+  createdAt: 'timestamptz',
+};
+
+export const holdTypes: Columns<keyof Hold> = {
+  id: 'text',
+  key: 'text',
+  tokens: 'bigint',
+  parts: 'jsonb',
+  status: 'hold_status',
+  feature: 'text',
+  metadata: 'jsonb',
+  capturedTokens: 'bigint',
+  expiresAt: 'timestamptz',
+  settledAt: 'timestamptz',
+  createdAt: 'timestamptz',
+};
+
+const selectList = (types: object): string =>
+  Object.keys(types)
+    .map((field) => `${columnOf(field)} as "${field}"`)
+    .join(', ');
+
+export const USER_SELECT = selectList(userTypes);
+export const GRANT_SELECT = selectList(grantTypes);
+export const HOLD_SELECT = selectList(holdTypes);
 
 /** The parts of a hold or an entry as they stand in a JSON column. */
 export const partsSchema = z.array(

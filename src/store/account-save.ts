@@ -1,85 +1,62 @@
 /**
- * Writes what changed of loaded accounts of one bucket: entries first, then grants, holds, the users' rows; one
- * statement per table, however many users.
+ * Writes what changed of loaded accounts: entries first, then grants, holds, the users' rows; one statement per table,
+ * however many users.
  */
 import type { Account } from '../domain/account.ts';
-import type { Entry, Grant } from '../domain/model.ts';
+import type { Entry, Grant, Hold } from '../domain/model.ts';
 import type { LoadedAccount } from './account-load.ts';
 import {
-  entryColumns,
-  grantColumns,
-  holdColumns,
-  mutableGrantFields,
-  mutableUserFields,
-  typedUserColumn,
+  entryTypes,
+  grantTypes,
+  holdTypes,
+  mutableGrantTypes,
+  mutableUserTypes,
   type UserRow,
-  userColumn,
 } from './account-rows.ts';
 import type { Transaction } from './database.ts';
+import type { Lane } from './lanes.ts';
+import { type Columns, columnOf, type OfUser, RowSetStatement } from './row-sets.ts';
 
-/** A row as it goes into a statement: JSON, by column. */
-type JsonRow = Record<string, unknown>;
-
+/** @param lane of all of their users */
 export async function saveAccounts(
   tx: Transaction,
-  bucket: number,
+  lane: Lane,
   loaded: readonly LoadedAccount[],
   now: Date,
 ): Promise<void> {
-  const changes = loaded.map((one) => changesOf(one));
-  const rows = (of: (one: Changes) => JsonRow[]): JsonRow[] => changes.flatMap(of);
-  await write(
-    tx,
-    INSERT_ENTRIES,
-    bucket,
-    rows(({ userId, account }) => account.entries.map((entry) => entryRow(userId, entry))),
-  );
-  await write(
-    tx,
-    INSERT_GRANTS,
-    bucket,
-    rows(({ userId, account }) => [...account.newGrants].map((grant) => rowOf(grantColumns, grant, userId))),
-  );
-  await write(
-    tx,
-    UPDATE_GRANTS,
-    bucket,
-    rows(({ userId, changedGrants }) =>
-      changedGrants.map((grant) => rowOf(grantUpdateColumns, grant, userId)),
-    ),
-  );
-  await write(
-    tx,
-    UPSERT_HOLDS,
-    bucket,
-    rows(({ userId, account }) => [...account.changedHolds].map((hold) => rowOf(holdColumns, hold, userId))),
-  );
-  await updateUsers(tx, bucket, changes, now);
+  const users = loaded.map((one) => changesOf(one, now));
+  const all = <Row>(rowsOf: (one: Changes) => Iterable<Row>): OfUser<Row>[] => {
+    const rows: OfUser<Row>[] = [];
+    for (const one of users) for (const row of rowsOf(one)) rows.push({ userId: one.before.id, row });
+    return rows;
+  };
+  const write = <Field extends string, Row>(
+    statement: RowSetStatement<Field, Row>,
+    rowsOf: (one: Changes) => Iterable<Row>,
+  ): Promise<void> => statement.write(tx, lane, all(rowsOf));
+  // Sent in this order, one behind the other: each is put together while the database is busy with the one before.
+  await Promise.all([
+    write(INSERT_ENTRIES, ({ account }) => account.entries),
+    write(INSERT_GRANTS, ({ account }) => account.newGrants),
+    write(UPDATE_GRANTS, ({ changedGrants }) => changedGrants),
+    write(UPSERT_HOLDS, ({ account }) => account.changedHolds),
+    updateUsers(tx, lane, users),
+  ]);
 }
 
 interface Changes {
-  userId: string;
   account: Account;
   before: UserRow;
-  after: UserRow;
+  head: Grant | undefined;
   /** Stored ones. */
   changedGrants: Grant[];
+  now: Date;
 }
 
-function changesOf({ account, row, headBefore }: LoadedAccount): Changes {
+function changesOf({ account, row, headBefore }: LoadedAccount, now: Date): Changes {
   const head = account.openGrants().find((grant) => grant.remainingTokens > 0);
-  return {
-    userId: row.id,
-    account,
-    before: row,
-    after: {
-      ...account.user,
-      headGrantId: head?.id ?? null,
-      headSource: head?.source ?? null,
-      headRemainingTokens: head?.remainingTokens ?? 0,
-    },
-    changedGrants: grantsToWrite({ account, row, headBefore }, head),
-  };
+  const changedGrants = grantsToWrite({ account, row, headBefore }, head);
+  return { account, before: row, head, changedGrants, now };
 }
 
 /**
@@ -98,93 +75,111 @@ function grantsToWrite({ account, row, headBefore }: LoadedAccount, head: Grant 
 }
 
 function isOnlyBurnt(before: Grant, after: Grant): boolean {
-  const fields = Object.keys(grantColumns) as (keyof Grant)[];
+  const fields = Object.keys(grantTypes) as (keyof Grant)[];
   return fields.every((field) => field === 'remainingTokens' || isSame(before[field], after[field]));
 }
 
-function rowOf<T extends object>(
-  columns: Readonly<Record<string, string>>,
-  item: T,
-  userId: string,
-): JsonRow {
-  const row: JsonRow = { user_id: userId };
-  for (const field in columns) {
-    const value = item[field as keyof T];
-    // What is not there is null: half of what a new row would say.
-    if (value !== null) row[columns[field] ?? field] = value;
-  }
-  return row;
+/** One part is its grant's id, and only several are listed. */
+function valueOfEntry(entry: Entry, field: keyof typeof entryTypes): unknown {
+  const { parts } = entry;
+  if (field === 'grantId') return parts.length === 1 ? parts[0]?.grantId : null;
+  if (field === 'parts') return parts.length > 1 ? parts : null;
+  return entry[field];
 }
 
-function entryRow(userId: string, entry: Entry): JsonRow {
-  const { parts, requestHash } = entry;
-  const row = rowOf(entryColumns, entry, userId);
-  if (parts.length === 1) row.grant_id = parts[0]?.grantId;
-  else if (parts.length > 1) row.parts = parts;
-  if (requestHash) row.request_hash = `\\x${requestHash.toString('hex')}`;
-  return row;
+function insertInto<Field extends string, Row>(
+  table: string,
+  columns: Columns<Field>,
+  { onConflict = '', valueIn }: { onConflict?: string; valueIn?: (row: Row, field: Field) => unknown } = {},
+): RowSetStatement<Field, Row> {
+  const list = ['user_id', ...Object.keys(columns).map(columnOf)].join(', ');
+  return new RowSetStatement(
+    `insert_${table}`,
+    columns,
+    ({ rows, bucket }) =>
+      `insert into ${table} (bucket, ${list}) select ${bucket}, ${list} from ${rows} ${onConflict}`,
+    valueIn,
+  );
 }
 
-/** As a query: the rows of `$2` in the bucket `$1`. */
-function insertInto(table: string, columns: readonly string[]): string {
-  const list = ['user_id', ...columns].join(', ');
-  return `insert into ${table} (bucket, ${list})
-    select $1, ${list} from jsonb_populate_recordset(null::${table}, $2::jsonb)`;
-}
+const INSERT_ENTRIES = insertInto('ledger_entries', entryTypes, { valueIn: valueOfEntry });
+const INSERT_GRANTS = insertInto<keyof Grant, Grant>('credit_grants', grantTypes);
+const UPSERT_HOLDS = insertInto<keyof Hold, Hold>('holds', holdTypes, {
+  onConflict: `on conflict (bucket, id) do update
+    set status = excluded.status, captured_tokens = excluded.captured_tokens, settled_at = excluded.settled_at`,
+});
 
-const INSERT_ENTRIES = insertInto('ledger_entries', [
-  ...Object.values(entryColumns),
-  ...['grant_id', 'parts', 'request_hash'],
-]);
-const INSERT_GRANTS = insertInto('credit_grants', Object.values(grantColumns));
-const UPSERT_HOLDS = `${insertInto('holds', Object.values(holdColumns))}
-  on conflict (bucket, id) do update
-    set status = excluded.status, captured_tokens = excluded.captured_tokens, settled_at = excluded.settled_at`;
+const assignmentsOf = (fields: readonly string[]): string =>
+  fields.map((field) => `${columnOf(field)} = r.${columnOf(field)}`).join(', ');
 
-async function write(tx: Transaction, text: string, bucket: number, rows: readonly JsonRow[]): Promise<void> {
-  if (rows.length === 0) return;
-  const { rowCount } = await tx.query(text, [bucket, JSON.stringify(rows)]);
-  if (rowCount !== rows.length) throw new Error(`${rows.length} rows to write, ${rowCount} written.`);
-}
-
-const grantUpdateColumns = Object.fromEntries(
-  ['id' as const, ...mutableGrantFields].map((field) => [field, grantColumns[field]]),
+const UPDATE_GRANTS = new RowSetStatement<'id' | keyof typeof mutableGrantTypes, Grant>(
+  'update_credit_grants',
+  { id: grantTypes.id, ...mutableGrantTypes },
+  ({
+    rows,
+    bucket,
+  }) => `update credit_grants g set ${assignmentsOf(Object.keys(mutableGrantTypes))} from ${rows}
+    where g.bucket = ${bucket} and g.id = r.id and g.user_id = r.user_id`,
 );
 
-const assignmentsOf = (columns: readonly string[]): string =>
-  columns.map((column) => `${column} = r.${column}`).join(', ');
+type UserField = keyof typeof mutableUserTypes;
+const mutableUserFields = Object.keys(mutableUserTypes) as UserField[];
 
-const UPDATE_GRANTS = `update credit_grants g
-  set ${assignmentsOf(mutableGrantFields.map((field) => grantColumns[field]))}
-  from jsonb_populate_recordset(null::credit_grants, $2::jsonb) r
-  where g.bucket = $1 and g.id = r.id and g.user_id = r.user_id`;
+/** The head is not the account's matter but of how it is stored. */
+function valueOfUser(
+  { account, before, head, now }: Changes,
+  field: UserField | 'seqBefore' | 'updatedAt',
+): unknown {
+  switch (field) {
+    case 'headGrantId':
+      return head?.id ?? null;
+    case 'headSource':
+      return head?.source ?? null;
+    case 'headRemainingTokens':
+      return head?.remainingTokens ?? 0;
+    case 'seqBefore':
+      return before.lastSeq;
+    case 'updatedAt':
+      return now;
+    default:
+      return account.user[field];
+  }
+}
 
-/** Guarded by the seq that was read: a row that has moved on under us is an error and never overwritten. */
-async function updateUsers(
-  tx: Transaction,
-  bucket: number,
-  users: readonly Changes[],
-  now: Date,
-): Promise<void> {
-  // What no account has changed may have been written past them in the same transaction: the Stripe customer.
+/** What no account has changed may have been written past them in the same transaction: the Stripe customer. */
+async function updateUsers(tx: Transaction, lane: Lane, users: readonly Changes[]): Promise<void> {
   const fields = mutableUserFields.filter((field) =>
-    users.some(({ before, after }) => !isSame(before[field], after[field])),
+    users.some((one) => !isSame(one.before[field], valueOfUser(one, field))),
   );
   if (fields.length === 0) return;
-  const rows = users.map(({ before, after }) => {
-    const row: JsonRow = { id: before.id, seq_before: before.lastSeq };
-    for (const field of fields) row[userColumn(field)] = after[field];
-    return row;
-  });
-  const { rowCount } = await tx.query(
-    `update users u set ${assignmentsOf(fields.map(userColumn))}, updated_at = $3
-     from jsonb_to_recordset($2::jsonb) as r(id text, seq_before bigint, ${fields.map(typedUserColumn).join(', ')})
-     where u.bucket = $1 and u.id = r.id and u.last_seq = r.seq_before`,
-    [bucket, JSON.stringify(rows), now],
+  const rows = users.map((one) => ({ userId: one.before.id, row: one }));
+  await userUpdateOf(fields).write(tx, lane, rows);
+}
+
+type UserUpdate = RowSetStatement<UserField | 'seqBefore' | 'updatedAt', Changes>;
+
+/** By the fields that they set: a dozen, whatever is asked of the service. */
+const userUpdates = new Map<number, UserUpdate>();
+
+function userUpdateOf(fields: readonly UserField[]): UserUpdate {
+  const key = fields.reduce((sum, field) => sum + 2 ** mutableUserFields.indexOf(field), 0);
+  const known = userUpdates.get(key);
+  if (known) return known;
+  const columns = [
+    ['seqBefore', 'bigint'],
+    ...fields.map((field) => [field, mutableUserTypes[field]]),
+    ['updatedAt', 'timestamptz'],
+  ];
+  // Guarded by the seq that was read: a row that has moved on under us is an error and never overwritten.
+  const statement: UserUpdate = new RowSetStatement(
+    `update_users_${key.toString(36)}`,
+    Object.fromEntries(columns),
+    ({ rows, bucket }) => `update users u set ${assignmentsOf([...fields, 'updatedAt'])} from ${rows}
+      where u.bucket = ${bucket} and u.id = r.user_id and u.last_seq = r.seq_before`,
+    valueOfUser,
   );
-  if (rowCount !== rows.length) {
-    throw new Error(`Of ${rows.length} locked rows of users ${rows.length - (rowCount ?? 0)} have changed.`);
-  }
+  userUpdates.set(key, statement);
+  return statement;
 }
 
 function isSame(a: unknown, b: unknown): boolean {

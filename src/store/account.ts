@@ -10,7 +10,7 @@ import { roll } from '../domain/roll.ts';
 import { settle } from '../domain/settle.ts';
 import { type Landing, landingsOf } from '../domain/windows.ts';
 import { notFound } from '../errors.ts';
-import { loadAccounts, lockUser } from './account-load.ts';
+import { loadAccounts, lockUsers } from './account-load.ts';
 import { GRANT_SELECT, type UserRow } from './account-rows.ts';
 import { saveAccounts } from './account-save.ts';
 import { bucketOf } from './bucket.ts';
@@ -46,8 +46,8 @@ export async function inAccount<T>(
   work: (account: Account, tx: Transaction) => Promise<T> | T,
 ): Promise<T> {
   const bucket = bucketOf(userId);
-  const user = await lockUser(tx, userId);
-  const [loaded] = user ? await loadAccounts(tx, bucket, [user], options) : [];
+  const users = await lockUsers(tx, bucket, [userId]);
+  const [loaded] = users.length > 0 ? await loadAccounts(tx, bucket, users, options) : [];
   if (!loaded) throw notFound('user');
   const { account, row } = loaded;
   if (row.nextDueAt <= options.now) await rollAccount(tx, account);
@@ -68,21 +68,32 @@ export class ChunkFailedError extends Error {
 }
 
 /**
- * Applies what is due for some due users of one bucket, in one commit. Users that are locked just now are passed over.
- * @returns how many were rolled; fewer than the chunk's limit: that was all
+ * Nobody is told of a reset, so it need not be on disk before the next chunk begins. A crash takes the newest chunks
+ * back whole, and what is due is applied again; whoever changes one of their users meanwhile flushes them first, since
+ * the log has one order.
+ */
+const NOT_FLUSHED = 'set local synchronous_commit = off';
+
+/**
+ * Applies what is due for some due users, in one commit. Users that are locked just now are passed over.
+ * @returns who was rolled, by bucket in the chunk's order; fewer than the chunk's limit: that was all
  * @throws ChunkFailedError where it had users already
  */
-export async function rollChunk({ pool, catalogue, now }: AccountOptions, chunk: DueChunk): Promise<number> {
+export async function rollChunk(
+  { pool, catalogue, now }: AccountOptions,
+  chunk: DueChunk,
+): Promise<string[]> {
   let userIds: string[] = [];
   try {
     return await inTransaction(pool, async (tx) => {
+      await tx.query(NOT_FLUSHED);
       const users = await lockDueUsers(tx, chunk, now);
       userIds = users.map(({ id }) => id);
-      if (users.length === 0) return 0;
-      const loaded = await loadAccounts(tx, chunk.bucket, users, { catalogue, now });
+      if (users.length === 0) return userIds;
+      const loaded = await loadAccounts(tx, chunk.lane, users, { catalogue, now });
       for (const { account } of loaded) await rollAccount(tx, account);
-      await saveAccounts(tx, chunk.bucket, loaded, now);
-      return users.length;
+      await saveAccounts(tx, chunk.lane, loaded, now);
+      return userIds;
     });
   } catch (error) {
     throw userIds.length === 0 ? error : new ChunkFailedError(userIds, error);

@@ -4,6 +4,7 @@ import type { GrantSource } from '../domain/burn.ts';
 import { partsSchema } from './account-rows.ts';
 import { bucketOf } from './bucket.ts';
 import type { Pool } from './database.ts';
+import type { Lane } from './lanes.ts';
 import type { StoredEntry } from './ledger.ts';
 
 /** One consume; `tokens` is what it costs. */
@@ -67,18 +68,6 @@ type Answers = [
   sources: Column<GrantSource>,
   inFull: readonly unknown[],
 ];
-
-/** Whose consumes share a batch: everybody's (null), or those of the users of one bucket. */
-export type Lane = number | null;
-
-/**
- * In which lane a user's consumes go, as the database says: one PostgreSQL decides all buckets in one batch, Citus a
- * bucket at a time (docs/decisions/0008). It changes only while no process runs (prisma/citus.sql).
- */
-export async function readLanes(pool: Pool): Promise<(userId: string) => Lane> {
-  const { rows } = await pool.query<{ lanes: number }>('select consume_lanes() as lanes');
-  return rows[0]?.lanes === 1 ? () => null : bucketOf;
-}
 
 /**
  * Decides each request by itself, in the given order, in one transaction of its own. A user and key may be in it once.

@@ -1,6 +1,8 @@
 /** Users for whom something is due. Parked ones are left out: what runs by itself leaves them alone. */
 import { USER_SELECT, type UserRow } from './account-rows.ts';
+import { arrayOf } from './arrays.ts';
 import type { Queryable, Transaction } from './database.ts';
+import type { Lane } from './lanes.ts';
 
 /** `lapsed`: of the due ones, those whose paid plan has ended. */
 export type DueKind = 'due' | 'lapsed';
@@ -36,7 +38,10 @@ export async function listDueUsers(
 
 export interface DueChunk {
   kind: DueKind;
-  bucket: number;
+  /** Of one bucket where the database is distributed. */
+  lane: Lane;
+  /** Where to look, in this order. */
+  buckets: readonly number[];
   limit: number;
   /** Users to leave out. */
   except: readonly string[];
@@ -45,13 +50,18 @@ export interface DueChunk {
 /** Waits for nobody: who is locked just now is passed over. */
 export async function lockDueUsers(
   tx: Transaction,
-  { kind, bucket, limit, except }: DueChunk,
+  { kind, lane, buckets, limit, except }: DueChunk,
   now: Date,
 ): Promise<UserRow[]> {
-  const { rows } = await tx.query<UserRow>(
-    `select ${USER_SELECT} from users u where u.bucket = $2 and ${CONDITIONS[kind]} and u.id <> all($4)
-     order by u.next_due_at limit $3 for no key update skip locked`,
-    [now, bucket, limit, except],
-  );
+  const dueOf = (bucket: string): string => `
+    select ${USER_SELECT} from users u where u.bucket = ${bucket} and ${CONDITIONS[kind]} and u.id <> all($4)
+    order by u.next_due_at limit $3 for no key update skip locked`;
+  // Row by row, so that no more are locked than are taken.
+  const ofAll = `select u.* from unnest($2::smallint[]) b(bucket) cross join lateral (${dueOf('b.bucket')}) u limit $3`;
+  const { rows } = await tx.query<UserRow>({
+    name: `lock_${kind}_users_of_${lane === null ? 'all' : 'one'}`,
+    text: lane === null ? ofAll : dueOf('$2'),
+    values: [now, lane ?? arrayOf('smallint', buckets, (bucket) => bucket), limit, except],
+  });
   return rows;
 }

@@ -2,8 +2,10 @@
 import type { Grant, Hold } from '../domain/model.ts';
 import { GRANT_SELECT, HOLD_SELECT } from './account-rows.ts';
 import { bucketOf } from './bucket.ts';
-import type { Queryable } from './database.ts';
+import type { Queryable, Transaction } from './database.ts';
 import { bucketOfRowId } from './ids.ts';
+import type { Lane } from './lanes.ts';
+import { type OfUser, RowSetStatement } from './row-sets.ts';
 
 /** What truly remains: the head's part is on the user row. */
 const WITH_BALANCE = GRANT_SELECT.replace(
@@ -71,7 +73,7 @@ export async function findHold(db: Queryable, userId: string, holdId: string): P
   return rows[0];
 }
 
-/** Whose hold it is; undefined where there is no such hold. */
+/** Whose hold it is, for an id that does not say it (store/ids.ts); undefined where there is no such hold. */
 export async function findUserOfHold(db: Queryable, holdId: string): Promise<string | undefined> {
   const bucket = bucketOfRowId('hold', holdId);
   if (bucket === undefined) return undefined;
@@ -80,4 +82,35 @@ export async function findUserOfHold(db: Queryable, holdId: string): Promise<str
     [bucket, holdId],
   );
   return rows[0]?.userId;
+}
+
+const byId = (name: string, table: string, select: string): RowSetStatement<'id'> =>
+  new RowSetStatement(
+    name,
+    { id: 'text' },
+    ({ rows, bucket }) => `select user_id as "userId", ${select} from (select t.* from ${rows}
+      join ${table} t on t.bucket = ${bucket} and t.id = r.id and t.user_id = r.user_id) t`,
+  );
+
+const GRANTS_BY_ID = byId('grants_by_id', 'credit_grants', GRANT_SELECT);
+const HOLDS_BY_ID = byId('holds_by_id', 'holds', HOLD_SELECT);
+
+/** Those that are not there are left out. */
+export async function findGrantsById(
+  tx: Transaction,
+  lane: Lane,
+  wanted: readonly OfUser<{ id: string }>[],
+): Promise<OfUser<Grant>[]> {
+  const rows = await GRANTS_BY_ID.read<Grant & { userId: string }>(tx, lane, wanted);
+  return rows.map(({ userId, ...row }) => ({ userId, row }));
+}
+
+/** Those that are not there are left out. */
+export async function findHoldsById(
+  tx: Transaction,
+  lane: Lane,
+  wanted: readonly OfUser<{ id: string }>[],
+): Promise<OfUser<Hold>[]> {
+  const rows = await HOLDS_BY_ID.read<Hold & { userId: string }>(tx, lane, wanted);
+  return rows.map(({ userId, ...row }) => ({ userId, row }));
 }

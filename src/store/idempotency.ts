@@ -1,6 +1,8 @@
 /** The first answer to an Idempotency-Key, stored with its effect. Records are kept: a key never works twice. */
 import { bucketOf } from './bucket.ts';
-import type { Queryable } from './database.ts';
+import type { Queryable, Transaction } from './database.ts';
+import type { Lane } from './lanes.ts';
+import { type OfUser, RowSetStatement } from './row-sets.ts';
 
 export interface RecordKey {
   userId: string;
@@ -30,6 +32,62 @@ export async function findAnswer(tx: Queryable, record: RecordKey): Promise<Stor
     identity(record),
   );
   return rows[0];
+}
+
+export type AnswerKey = Omit<RecordKey, 'userId'>;
+
+const ANSWERS = new RowSetStatement(
+  'answers',
+  { scope: 'text', key: 'text' },
+  ({
+    rows,
+    bucket,
+  }) => `select r.user_id as "userId", r.scope, r.key, a.request_hash as "requestHash", a.status, a.body
+    from ${rows} join idempotency_records a
+      on a.bucket = ${bucket} and a.user_id = r.user_id and a.scope = r.scope and a.key = r.key`,
+);
+
+/** Those that are not there are left out. */
+export async function findAnswers(
+  tx: Transaction,
+  lane: Lane,
+  wanted: readonly OfUser<AnswerKey>[],
+): Promise<OfUser<AnswerKey & StoredAnswer>[]> {
+  const rows = await ANSWERS.read<RecordKey & StoredAnswer>(tx, lane, wanted);
+  return rows.map(({ userId, ...row }) => ({ userId, row }));
+}
+
+export type NewAnswer = AnswerKey & StoredAnswer & { createdAt: Date };
+
+/** A body goes out as text: the column is json, and jsonb would put the fields into another order. */
+const STORE_ANSWERS = new RowSetStatement(
+  'store_answers',
+  {
+    scope: 'text',
+    key: 'text',
+    requestHash: 'bytea',
+    status: 'smallint',
+    body: 'text',
+    createdAt: 'timestamptz',
+  },
+  ({ rows, bucket }) => `insert into idempotency_records
+      (bucket, user_id, scope, key, request_hash, status, body, created_at)
+    select ${bucket}, user_id, scope, key, request_hash, status, body::json, created_at from ${rows}
+    on conflict (bucket, user_id, scope, key) do update
+      set status = excluded.status, body = excluded.body, lease_until = null`,
+);
+
+/** Stores answers in the transaction of their effects. */
+export function storeAnswers(
+  tx: Transaction,
+  lane: Lane,
+  answers: readonly OfUser<NewAnswer>[],
+): Promise<void> {
+  const rows = answers.map(({ userId, row }) => ({
+    userId,
+    row: { ...row, body: JSON.stringify(row.body) },
+  }));
+  return STORE_ANSWERS.write(tx, lane, rows);
 }
 
 /** Stores an answer in the transaction of its effect. */

@@ -35,3 +35,18 @@ export function parseEntryId(id: string): { userId: string; seq: number } | unde
   const userId = Buffer.from(match[2], 'base64url').toString();
   return Number.isSafeInteger(seq) && entryIdOf(userId, seq) === id ? { userId, seq } : undefined;
 }
+
+/** A hold as callers know it: its row, and whose it is, so that nobody has to be asked for the user. */
+export function holdIdOf(userId: string, rowId: string): string {
+  return `${rowId}_${Buffer.from(userId).toString('base64url')}`;
+}
+
+/** Ids that were given out before they named the user have none. */
+export function parseHoldId(id: string): { rowId: string; userId: string | undefined } | undefined {
+  const match = /^(hold_[0-9a-z]{2}[0-9a-f]{32})(?:_([A-Za-z0-9_-]{1,1400}))?$/.exec(id);
+  const [, rowId, encoded] = match ?? [];
+  if (rowId === undefined) return undefined;
+  if (encoded === undefined) return { rowId, userId: undefined };
+  const userId = Buffer.from(encoded, 'base64url').toString();
+  return holdIdOf(userId, rowId) === id ? { rowId, userId } : undefined;
+}

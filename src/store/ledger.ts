@@ -1,7 +1,7 @@
 /** Reading the ledger: entries by key, by place, and by page. Writing goes through store/account.ts. */
 
 import type { GrantSource, Part } from '../domain/burn.ts';
-import type { Consumption, EntryType } from '../domain/model.ts';
+import type { EntryType } from '../domain/model.ts';
 import { partsSchema } from './account-rows.ts';
 import { bucketOf } from './bucket.ts';
 import type { Queryable } from './database.ts';
@@ -29,14 +29,16 @@ export interface StoredEntry {
   createdAt: Date;
 }
 
-type Row = Omit<StoredEntry, 'parts'> & { parts: unknown; source: GrantSource | null };
+export type EntryRow = Omit<StoredEntry, 'parts'> & { parts: unknown; source: GrantSource | null };
 
-const SELECT = `select e.seq, e.type, e.tokens, e.balance_after as "balanceAfter", e.available_after as "availableAfter",
+/** Of an entry `e` and its grant `g`. */
+export const ENTRY_SELECT = `e.seq, e.type, e.tokens, e.balance_after as "balanceAfter", e.available_after as "availableAfter",
   e.total_used_after as "totalUsedAfter", e.overage_tokens as "overageTokens",
   e.debt_delta_tokens as "debtDeltaTokens", e.grant_id as "grantId", e.parts, e.key, e.request_hash as "requestHash",
   e.feature, e.reason, e.metadata, e.refers_to_seq as "refersToSeq", e.hold_id as "holdId",
-  e.request_id as "requestId", e.created_at as "createdAt", g.source
-  from ledger_entries e left join credit_grants g on g.bucket = e.bucket and g.id = e.grant_id
+  e.request_id as "requestId", e.created_at as "createdAt", g.source`;
+
+const SELECT = `select ${ENTRY_SELECT} from ledger_entries e left join credit_grants g on g.bucket = e.bucket and g.id = e.grant_id
   where e.bucket = $1`;
 
 const OF_USER = `${SELECT} and e.user_id = $2`;
@@ -45,7 +47,7 @@ const OF_USER = `${SELECT} and e.user_id = $2`;
 const OF_KEY = `${SELECT} and md5(length(e.user_id)::text || ':' || e.user_id || e.key)::uuid
   = md5(length($2)::text || ':' || $2 || $3)::uuid and e.key = $3 and e.user_id || '' = $2`;
 
-function fromRow({ source, ...row }: Row): StoredEntry {
+export function entryOfRow({ source, ...row }: EntryRow): StoredEntry {
   if (row.parts !== null) return { ...row, parts: partsSchema.parse(row.parts) };
   const isSingle = row.grantId !== null && source !== null;
   // What settled or became debt never was in the grant.
@@ -58,8 +60,8 @@ export async function findEntryByKey(
   userId: string,
   key: string,
 ): Promise<StoredEntry | undefined> {
-  const { rows } = await tx.query<Row>(OF_KEY, [bucketOf(userId), userId, key]);
-  return rows[0] && fromRow(rows[0]);
+  const { rows } = await tx.query<EntryRow>(OF_KEY, [bucketOf(userId), userId, key]);
+  return rows[0] && entryOfRow(rows[0]);
 }
 
 export async function findEntry(
@@ -67,8 +69,8 @@ export async function findEntry(
   userId: string,
   seq: number,
 ): Promise<StoredEntry | undefined> {
-  const { rows } = await tx.query<Row>(`${OF_USER} and e.seq = $3`, [bucketOf(userId), userId, seq]);
-  return rows[0] && fromRow(rows[0]);
+  const { rows } = await tx.query<EntryRow>(`${OF_USER} and e.seq = $3`, [bucketOf(userId), userId, seq]);
+  return rows[0] && entryOfRow(rows[0]);
 }
 
 /** Entries that say they are about the one at `seq`: what was given back of a consumption. Oldest first. */
@@ -77,35 +79,12 @@ export async function listEntriesReferringTo(
   userId: string,
   seq: number,
 ): Promise<StoredEntry[]> {
-  const { rows } = await db.query<Row>(`${OF_USER} and e.refers_to_seq = $3 order by e.seq`, [
+  const { rows } = await db.query<EntryRow>(`${OF_USER} and e.refers_to_seq = $3 order by e.seq`, [
     bucketOf(userId),
     userId,
     seq,
   ]);
-  return rows.map(fromRow);
-}
-
-/** A consumption with what has been given back of it; undefined where the entry is none. */
-export async function findConsumption(
-  tx: Queryable,
-  userId: string,
-  seq: number,
-): Promise<Consumption | undefined> {
-  const entry = await findEntry(tx, userId, seq);
-  if (entry?.type !== 'consumed') return undefined;
-  const { rows } = await tx.query<{ refundedTokens: number }>(
-    `select coalesce(sum(tokens + overage_tokens), 0) as "refundedTokens" from ledger_entries
-     where bucket = $1 and user_id = $2 and refers_to_seq = $3 and type = 'refunded'`,
-    [bucketOf(userId), userId, seq],
-  );
-  return {
-    seq,
-    parts: entry.parts.map((part) => ({ ...part, tokens: -part.tokens })),
-    overageTokens: entry.overageTokens,
-    refundedTokens: rows[0]?.refundedTokens ?? 0,
-    createdAt: entry.createdAt,
-    feature: entry.feature,
-  };
+  return rows.map(entryOfRow);
 }
 
 /** Newest first, from below `beforeSeq`. */
@@ -114,11 +93,11 @@ export async function listEntries(
   userId: string,
   { beforeSeq, limit }: { beforeSeq: number; limit: number },
 ): Promise<StoredEntry[]> {
-  const { rows } = await db.query<Row>(`${OF_USER} and e.seq < $3 order by e.seq desc limit $4`, [
+  const { rows } = await db.query<EntryRow>(`${OF_USER} and e.seq < $3 order by e.seq desc limit $4`, [
     bucketOf(userId),
     userId,
     beforeSeq,
     limit,
   ]);
-  return rows.map(fromRow);
+  return rows.map(entryOfRow);
 }

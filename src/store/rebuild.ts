@@ -1,9 +1,10 @@
 /** Makes the balances and grants of a user what the ledger says. Entries are read and never written here. */
 import type { Grant } from '../domain/model.ts';
 import { type LedgerGrant, type Rebuilt, rebuild } from '../domain/rebuild.ts';
-import { GRANT_SELECT, grantColumns } from './account-rows.ts';
+import { GRANT_SELECT, grantTypes } from './account-rows.ts';
 import { bucketOf } from './bucket.ts';
 import type { Transaction } from './database.ts';
+import { columnOf } from './row-sets.ts';
 
 interface Totals {
   seq: number;
@@ -102,13 +103,11 @@ async function readHeld(tx: Transaction, key: unknown[]): Promise<Map<string, nu
   return new Map(rows.map(({ id, tokens }) => [id, tokens]));
 }
 
+const grantFields = Object.keys(grantTypes) as (keyof Grant)[];
+
 const columnsOf = (grants: readonly Grant[]): string =>
   JSON.stringify(
-    grants.map((grant) =>
-      Object.fromEntries(
-        Object.entries(grantColumns).map(([field, column]) => [column, grant[field as keyof Grant]]),
-      ),
-    ),
+    grants.map((grant) => Object.fromEntries(grantFields.map((field) => [columnOf(field), grant[field]]))),
   );
 
 async function write(
@@ -116,7 +115,7 @@ async function write(
   key: unknown[],
   { changed, restored, removed }: Rebuilt,
 ): Promise<void> {
-  const columns = Object.values(grantColumns).join(', ');
+  const columns = grantFields.map(columnOf).join(', ');
   await tx.query(`delete from credit_grants where bucket = $1 and user_id = $2 and id = any($3)`, [
     ...key,
     removed.map(({ id }) => id),

@@ -1,7 +1,9 @@
 /** Work that the seed routes have started and paid for. */
 import { bucketOf } from './bucket.ts';
-import type { Queryable } from './database.ts';
+import type { Queryable, Transaction } from './database.ts';
 import { bucketOfRowId } from './ids.ts';
+import type { Lane } from './lanes.ts';
+import { type OfUser, RowSetStatement } from './row-sets.ts';
 
 export type WorkflowStatus = 'pending' | 'running' | 'succeeded' | 'failed';
 
@@ -22,23 +24,21 @@ export interface Workflow {
 const SELECT = `select id, user_id as "userId", kind, input, status, result, error, entry_seq as "entrySeq", attempts,
   created_at as "createdAt", finished_at as "finishedAt" from workflows`;
 
-export async function insertWorkflow(
-  tx: Queryable,
-  workflow: Pick<Workflow, 'id' | 'userId' | 'kind' | 'input' | 'entrySeq' | 'createdAt'>,
+export type NewWorkflow = Pick<Workflow, 'id' | 'kind' | 'input' | 'entrySeq' | 'createdAt'>;
+
+const INSERT_WORKFLOWS = new RowSetStatement<keyof NewWorkflow>(
+  'insert_workflows',
+  { id: 'text', kind: 'text', input: 'jsonb', entrySeq: 'bigint', createdAt: 'timestamptz' },
+  ({ rows, bucket }) => `insert into workflows (bucket, user_id, id, kind, input, entry_seq, created_at)
+    select ${bucket}, user_id, id, kind, input, entry_seq, created_at from ${rows}`,
+);
+
+export function insertWorkflows(
+  tx: Transaction,
+  lane: Lane,
+  workflows: readonly OfUser<NewWorkflow>[],
 ): Promise<void> {
-  await tx.query(
-    `insert into workflows (bucket, id, user_id, kind, input, entry_seq, created_at)
-     values ($1, $2, $3, $4, $5, $6, $7)`,
-    [
-      bucketOf(workflow.userId),
-      workflow.id,
-      workflow.userId,
-      workflow.kind,
-      JSON.stringify(workflow.input),
-      workflow.entrySeq,
-      workflow.createdAt,
-    ],
-  );
+  return INSERT_WORKFLOWS.write(tx, lane, workflows);
 }
 
 export async function findWorkflow(db: Queryable, id: string): Promise<Workflow | undefined> {

@@ -45,6 +45,7 @@ function open({ lanes = 1024 } = {}) {
     const [bucket, buckets, users] = statement.values as [number | null, number[], string[]];
     if (bucket !== null) expect(buckets.every((each) => each === bucket)).toBe(true);
     expect(users.map(bucketOf)).toEqual(buckets);
+    expect(users).not.toEqual([]);
     await new Promise<void>((resolve) => asked.push({ bucket, users, answer: resolve }));
     return answerOf(users);
   };

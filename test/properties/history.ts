@@ -3,15 +3,13 @@ import fc from 'fast-check';
 import { expect } from 'vitest';
 import type { Context } from '../../src/context.ts';
 import { TollgateError } from '../../src/errors.ts';
-import { refund } from '../../src/lib/credits.ts';
 import { grantCredits, voidGrant } from '../../src/lib/grants.ts';
-import { captureHold, placeHold, releaseHold } from '../../src/lib/holds.ts';
 import { changePlan, extendPlan } from '../../src/lib/plans.ts';
 import { type Answer, type ChangeRequest, requestHash } from '../../src/lib/requests.ts';
 import { readUsage } from '../../src/lib/users.ts';
 import { listGrants } from '../../src/store/grants.ts';
 import { findViolationsOf } from '../../src/store/invariants.ts';
-import { type Door, inBatch } from '../support/doors.ts';
+import { type Doors, together } from '../support/doors.ts';
 import type { Library } from '../support/library.ts';
 import { type Lot, Model, type Plan } from './model.ts';
 
@@ -84,10 +82,10 @@ export class History {
   private readonly holdIds: string[] = [];
   private readonly consumes: { tokens: number; request: ChangeRequest; answer: Answer }[] = [];
 
-  private readonly consume: Door;
+  private readonly doors: Doors;
 
-  constructor(library: Library, consume: Door = inBatch) {
-    this.consume = consume;
+  constructor(library: Library, doors: Doors = together) {
+    this.doors = doors;
     this.context = library.with({ now: () => new Date(this.model.now) });
   }
 
@@ -107,14 +105,14 @@ export class History {
   }
 
   async run(command: Command): Promise<void> {
-    const { context, userId, model } = this;
+    const { context, userId, model, doors } = this;
     switch (command.do) {
       case 'advance':
         return model.advance(model.now + command.ms);
       case 'consume': {
         const request = this.request();
         const input = { userId, tokens: command.tokens };
-        const body = await this.real(this.consume(context, input, request), ['insufficient_credits']);
+        const body = await this.real(doors.consume(context, input, request), ['insufficient_credits']);
         const spend = model.consume(command.tokens);
         expect(body === null).toBe(spend === null);
         if (!body || !spend) return;
@@ -131,7 +129,7 @@ export class History {
       case 'repeat': {
         const earlier = this.consumes[command.pick % this.consumes.length];
         if (!earlier) return;
-        const again = await this.consume(context, { userId, tokens: earlier.tokens }, earlier.request);
+        const again = await doors.consume(context, { userId, tokens: earlier.tokens }, earlier.request);
         expect(again).toEqual({ ...earlier.answer, replayed: true });
         return;
       }
@@ -142,14 +140,16 @@ export class History {
         if (!entryId || !spend) return;
         const share = Math.floor(model.refundable(spend) / command.share);
         const input = { entryId, reason: 'test', ...(share > 0 ? { tokens: share } : {}) };
-        const body = await this.real(refund(context, input, this.request()), ['conflict']);
+        const body = await this.real(doors.refund(context, input, this.request()), ['conflict']);
         expect(body === null).toBe(model.refundable(spend) === 0);
         if (body) model.refund(spend, share > 0 ? share : model.refundable(spend));
         return;
       }
       case 'hold': {
         const input = { userId, tokens: command.tokens, expiresInSeconds: command.seconds };
-        const body = await this.real(placeHold(context, input, this.request()), ['insufficient_credits']);
+        const body = await this.real(doors.placeHold(context, input, this.request()), [
+          'insufficient_credits',
+        ]);
         const reserve = model.hold(command.tokens, command.seconds);
         expect(body === null).toBe(reserve === null);
         if (body) this.holdIds.push(String(body.holdId));
@@ -162,7 +162,7 @@ export class History {
         if (!holdId || !reserve) return;
         const isOver = reserve.state === 'settled' || reserve.state === 'late';
         const body = await this.real(
-          captureHold(context, { holdId, tokens: command.tokens }, this.request()),
+          doors.captureHold(context, { holdId, tokens: command.tokens }, this.request()),
           ['insufficient_credits', 'conflict'],
         );
         const isTaken = !isOver && model.capture(reserve, command.tokens);
@@ -175,7 +175,7 @@ export class History {
         const holdId = this.holdIds[index];
         const reserve = model.reserves[index];
         if (!holdId || !reserve) return;
-        await this.real(releaseHold(context, holdId, this.request()), ['conflict']);
+        await this.real(doors.releaseHold(context, holdId, this.request()), ['conflict']);
         model.release(reserve);
         return;
       }

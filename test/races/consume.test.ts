@@ -1,13 +1,12 @@
 // Races on a real PostgreSQL, through the use cases: who wins may vary, what is true afterwards may not.
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { TollgateError } from '../../src/errors.ts';
-import { refund } from '../../src/lib/credits.ts';
 import { grantCredits } from '../../src/lib/grants.ts';
 import { changePlan } from '../../src/lib/plans.ts';
 import { readUsage, signUp, userNow } from '../../src/lib/users.ts';
 import { findViolations } from '../../src/store/invariants.ts';
 import { listEntries } from '../../src/store/ledger.ts';
-import { doors } from '../support/doors.ts';
+import { bothDoors, doors } from '../support/doors.ts';
 import { type Library, openLibrary, START } from '../support/library.ts';
 import { request } from '../support/request.ts';
 
@@ -111,19 +110,55 @@ describe.each(doors)('50 parallel requests with one key (decided %s)', (_name, c
     expect(await refusals(outcomes)).toEqual(Array.from({ length: 50 }, () => 'idempotency_key_reused'));
     expect(await readUsage(library.context, userId)).toMatchObject({ availableTokens: 8_000 });
   });
+});
 
-  it('give back once, however many refunds of one entry race', async () => {
-    const { body } = await consume(library.context, { userId, credits: 2 }, request('taken'));
+describe.each(bothDoors)('changes that race for the same tokens (decided %s)', (_name, doors) => {
+  it('give back once, however many refunds of one entry there are', async () => {
+    const { context } = library;
+    const { body } = await doors.consume(context, { userId, credits: 2 }, request('taken'));
+    const input = { entryId: String(body.entryId), reason: 'race' };
     const outcomes = await Promise.allSettled(
-      Array.from({ length: 20 }, (_, n) =>
-        refund(library.context, { entryId: String(body.entryId), reason: 'race' }, request(`back-${n}`)),
-      ),
+      Array.from({ length: 20 }, (_, n) => doors.refund(context, input, request(`back-${n}`))),
     );
     expect(await refusals(outcomes)).toEqual(Array.from({ length: 19 }, () => 'conflict'));
-    expect(await readUsage(library.context, userId)).toMatchObject({
-      availableTokens: 10_000,
-      totalTokensUsed: 0,
-    });
+    const usage = { availableTokens: 10_000, totalTokensUsed: 0 };
+    expect(await readUsage(context, userId)).toMatchObject(usage);
+  });
+
+  it('settle a hold once, whoever captures or releases it first', async () => {
+    const { context } = library;
+    const { body } = await doors.placeHold(context, { userId, credits: 2 }, request('held'));
+    const holdId = String(body.holdId);
+    const outcomes = await Promise.allSettled(
+      Array.from({ length: 20 }, (_, n) =>
+        n % 2 === 0
+          ? doors.captureHold(context, { holdId, credits: 1 }, request(`capture-${n}`))
+          : doors.releaseHold(context, holdId, request(`release-${n}`)),
+      ),
+    );
+    const codes = await refusals(outcomes);
+    expect(new Set(codes)).toEqual(new Set(['conflict']));
+    const { availableTokens, heldTokens, totalTokensUsed } = await readUsage(context, userId);
+    expect(heldTokens).toBe(0);
+    expect(availableTokens + totalTokensUsed).toBe(10_000);
+    // A release of what was released before is no conflict; a capture took one credit, once, or nothing.
+    expect(totalTokensUsed).toBe(codes.length === 19 ? 2_000 : 0);
+    expect(await findViolations(context.pool)).toEqual([]);
+  });
+
+  it('hold, take and start work for no more than there is', async () => {
+    const { context } = library;
+    const change = (n: number) => {
+      if (n % 3 === 0) return doors.placeHold(context, { userId }, request(`hold-${n}`));
+      if (n % 3 === 1) return doors.consume(context, { userId }, request(`take-${n}`));
+      const input = { userId, kind: 'code_review' as const, input: {} };
+      return doors.startWorkflow(context, input, request(`work-${n}`));
+    };
+    const outcomes = await Promise.allSettled(Array.from({ length: 30 }, (_, n) => change(n)));
+    expect(await refusals(outcomes)).toEqual(Array.from({ length: 25 }, () => 'insufficient_credits'));
+    const { availableTokens, heldTokens, totalTokensUsed } = await readUsage(context, userId);
+    expect([availableTokens, heldTokens + totalTokensUsed]).toEqual([0, 10_000]);
+    expect(await findViolations(context.pool)).toEqual([]);
   });
 });
 

@@ -2,7 +2,8 @@
 // sends it to the node that has them (docs/scaling.md). Seen on the statements that the code really sends.
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { consume, consumeAlone, consumingOf } from '../../src/lib/credits.ts';
+import { decideAtDoor } from '../../src/lib/account-door.ts';
+import { consume, consumeRequest, consumingOf } from '../../src/lib/credits.ts';
 import { verifyLedgers } from '../../src/lib/parking.ts';
 import { rollUsers } from '../../src/lib/roll-users.ts';
 import { readUsageAt } from '../../src/lib/usage-at.ts';
@@ -12,6 +13,7 @@ import { cancelSubscription, resumeSubscription } from '../../src/stripe/billing
 import { changePlan } from '../../src/stripe/plan-change.ts';
 import { TEAM_CATALOGUE } from '../stripe/catalogue.ts';
 import { request, Service } from '../stripe/harness.ts';
+import { distribute } from '../support/citus.ts';
 import { startService, type TestService } from '../support/service.ts';
 import { type Planned, planOf, statementsOf } from '../support/statements.ts';
 
@@ -20,8 +22,11 @@ let service: TestService;
 let client: pg.Client;
 let usersTables: ReadonlySet<string>;
 beforeAll(async () => {
-  stripe = await Service.start(TEAM_CATALOGUE);
+  // What runs over many users takes those of one bucket only there.
+  stripe = await Service.start(TEAM_CATALOGUE, { isDistributed: true });
   service = await startService();
+  // Groups and batches are of one bucket there.
+  await distribute(service.databaseUrl);
   client = new pg.Client({ connectionString: service.databaseUrl });
   await client.connect();
   const { rows } = await client.query(`select c.relname as name from pg_class c
@@ -94,12 +99,21 @@ describe('every statement names one bucket', () => {
         body: { items: [{ userId, tokens: 10, key: 'one' }] },
       });
       const input = { userId, tokens: 5 };
-      await consumeAlone(service.context, userId, consumingOf(service.context, input, request('alone')));
+      const consuming = consumingOf(service.context, input, request('alone'));
+      await decideAtDoor(service.context, consumeRequest(service.context, userId, consuming));
       await ok('POST', '/v1/credits/check', { as, body: { userId, credits: 1 } });
       await ok('POST', '/v1/credits/refund', { as, body: { entryId: taken.entryId, reason: 'test' } });
       const hold = () => ok('POST', '/v1/credits/holds', { as, body: { userId, tokens: 100 } });
       await ok('POST', `/v1/credits/holds/${(await hold()).holdId}/capture`, { as, body: { tokens: 60 } });
-      await ok('POST', `/v1/credits/holds/${(await hold()).holdId}/release`, { as, body: {} });
+      const { holdId } = await hold();
+      for (let n = 0; n < 2; n++) await ok('POST', `/v1/credits/holds/${holdId}/release`, { as, body: {} });
+      const tomorrow = new Date(service.clock.now().getTime() + 86_400_000).toISOString();
+      await ok('POST', `/v1/users/${userId}/grants`, {
+        as: admin,
+        body: { tokens: 5, source: 'bonus', expiresAt: tomorrow, reason: 'is used up and closed' },
+      });
+      const last = await ok('POST', '/v1/credits/consume', { as, body: { userId, tokens: 5 } });
+      await ok('POST', '/v1/credits/refund', { as, body: { entryId: last.entryId, reason: 'test' } });
       const grant = { tokens: 50_000, source: 'bonus', reason: 'test' };
       const granted = await ok('POST', `/v1/users/${userId}/grants`, { as: admin, body: grant });
       await ok('POST', '/v1/credits/consume', { as, body: { userId, tokens: 20_000 } });

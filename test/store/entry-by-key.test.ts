@@ -4,6 +4,8 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { consume } from '../../src/lib/credits.ts';
 import { signUp } from '../../src/lib/users.ts';
 import { findEntryByKey } from '../../src/store/ledger.ts';
+import { findEntriesByKey } from '../../src/store/ledger-sets.ts';
+import { inTransaction } from '../../src/store/transaction.ts';
 import { type Library, openLibrary } from '../support/library.ts';
 import { request } from '../support/request.ts';
 
@@ -32,7 +34,7 @@ async function entriesRead(): Promise<number> {
   return Number(rows[0]?.read);
 }
 
-it('reads no more of a ledger with many entries than of one with few, in a batch and alone', async () => {
+it('reads no more of a ledger with many entries than of one with few, in a batch, alone and among others', async () => {
   const { pool } = library.context;
   const others = Array.from({ length: OTHERS }, (_, n) => `other-${n}`);
   for (const userId of ['busy', ...others]) await signUp(library.context, { userId });
@@ -46,6 +48,9 @@ it('reads no more of a ledger with many entries than of one with few, in a batch
   for (let n = 0; n < 10; n++) {
     await spend('busy', `new-${n}`);
     await findEntryByKey(pool, 'busy', `consume:new-${n}`);
+    await inTransaction(pool, (tx) =>
+      findEntriesByKey(tx, null, [{ userId: 'busy', row: { key: `consume:new-${n}` } }]),
+    );
   }
   expect((await entriesRead()) - before).toBeLessThan(100);
 });

@@ -19,7 +19,7 @@ import { createCheckout } from '../../src/stripe/billing.ts';
 import { openStripe } from '../../src/stripe/client.ts';
 import { handleStripeEvent } from '../../src/stripe/handle.ts';
 import { receiveWebhook } from '../../src/stripe/webhook.ts';
-import { createTestDatabase } from '../support/database.ts';
+import { createDistributedDatabase, createTestDatabase } from '../support/database.ts';
 
 export const SECRET = 'whsec_test_of_the_pipeline';
 
@@ -65,14 +65,17 @@ export class Service {
   declare private catalogue: Catalogue;
   private readonly closers: (() => Promise<unknown>)[] = [];
 
-  /** @param wallClock in milliseconds, instead of the wall's: time moves only when it is advanced */
+  /**
+   * @param options.wallClock in milliseconds, instead of the wall's: time moves only when it is advanced
+   * @param options.isDistributed on a database as prisma/citus.sql leaves it
+   */
   static async start(
     catalogue: Catalogue = DEFAULT_CATALOGUE,
-    { wallClock }: { wallClock?: () => number } = {},
+    { wallClock, isDistributed = false }: { wallClock?: () => number; isDistributed?: boolean } = {},
   ): Promise<Service> {
     const service = new Service();
     service.catalogue = catalogue;
-    const database = await createTestDatabase();
+    const database = await (isDistributed ? createDistributedDatabase() : createTestDatabase());
     const { url, server } = await startInboxServer(service.deliveries);
     service.sandbox = await startSandbox({
       port: 0,

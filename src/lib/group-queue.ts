@@ -1,0 +1,288 @@
+/**
+ * What group commit is made of. While one group is being committed the requests that arrive gather, and go out together
+ * as the next; no timer, so an idle service commits at once. A second group, of other users, goes out beside the first
+ * where enough have gathered for one: it is decided while the first waits for its flush to disk. On one PostgreSQL there
+ * is one such lane; on Citus one for each bucket, of which a few commit at once and the others gather meanwhile
+ * (docs/decisions/0008). What a group cannot decide is decided apart from it, and so is each request of a group that
+ * failed: no request fails or waits because of another user's.
+ */
+import { setImmediate as turnOfEventLoop } from 'node:timers/promises';
+import { TollgateError } from '../errors.ts';
+import { isReachable, type Pool } from '../store/database.ts';
+import { type Lane, readLanes } from '../store/lanes.ts';
+import { HeldUsers } from './held-users.ts';
+import { LaneQueues } from './lane-queues.ts';
+
+/**
+ * With so many waiting the next group goes out before the last one is answered; with fewer it waits for what arrives in
+ * this turn of the event loop. Always waiting cost a tenth of the consumes a second, never waiting half as much again in
+ * flushes to disk.
+ */
+const ENOUGH = 24;
+/** Of the lane that has everybody. A bucket has one: its groups are small as it is. */
+const GROUPS_OF_ALL_MAX = 2;
+/** Each takes a connection; beyond this, what waits is better gathered into larger groups. */
+const GROUPS_AT_ONCE_MAX = 6;
+/** More than a second of work: whoever comes then is better off with another process, or later. */
+const WAITING_MAX = 10_000;
+const RETRY_AFTER_SECONDS = 1;
+
+/** What became of one request. */
+export type Outcome<Result> = { result: Result } | { error: unknown };
+
+export interface GroupRules<Request, Result> {
+  /** Requests of one group. */
+  max: number;
+  /**
+   * One commit for all, or an error and none.
+   * @param requests of users of this lane
+   * @returns one outcome per request; undefined where it has to be decided apart
+   */
+  together(lane: Lane, requests: readonly Request[]): Promise<(Outcome<Result> | undefined)[]>;
+  /**
+   * What the group left undecided of one user, or all that it had of the user where it failed. Where this fails as well
+   * it is asked again for each request alone.
+   */
+  apart(lane: Lane, requests: readonly Request[]): Promise<Outcome<Result>[]>;
+  /** Users whose requests are decided apart at once. */
+  apartAtOnceMax: number;
+}
+
+interface Waiting<Request, Result> {
+  request: Request;
+  resolve(result: Result): void;
+  reject(error: unknown): void;
+}
+
+/** Requests of one user. */
+interface Apart<W> {
+  userId: string;
+  underWay: W[];
+}
+
+export class GroupQueue<Request extends { userId: string }, Result> {
+  readonly #pool: Pool;
+  readonly #rules: GroupRules<Request, Result>;
+  /** How many have no answer yet. */
+  #waiting = 0;
+  /** Unknown until the database was asked. */
+  #laneOf: ((userId: string) => Lane) | undefined;
+  #isAsking = false;
+  /** Until then. */
+  #arrived: Waiting<Request, Result>[] = [];
+  readonly #queues = new LaneQueues<Waiting<Request, Result>>();
+  /** Groups under way: in each lane that has any, and in all. */
+  readonly #underWay = new Map<Lane, number>();
+  #groupsUnderWay = 0;
+  /** Lanes whose next group takes what arrives in this turn of the event loop. */
+  readonly #gathering = new Set<Lane>();
+  /**
+   * In a group or apart. What waits for them goes the common way again, where a group can decide it once what was due is
+   * applied.
+   */
+  readonly #held = new HeldUsers<Waiting<Request, Result>>();
+  /** Those who are to be decided apart and whose turn has not come. */
+  readonly #nextApart: Apart<Waiting<Request, Result>>[] = [];
+  #apartAtOnce = 0;
+
+  constructor(pool: Pool, rules: GroupRules<Request, Result>) {
+    this.#pool = pool;
+    this.#rules = rules;
+  }
+
+  get waiting(): number {
+    return this.#waiting;
+  }
+
+  /** @throws TollgateError `unavailable` where too many are waiting */
+  decide(request: Request): Promise<Result> {
+    if (this.#waiting >= WAITING_MAX) {
+      const message = 'More is being asked than can be done in time: try again in a moment.';
+      throw new TollgateError('unavailable', message, { retryAfterSeconds: RETRY_AFTER_SECONDS });
+    }
+    this.#waiting++;
+    return new Promise((resolve, reject) => this.#enqueue({ request, resolve, reject }));
+  }
+
+  #enqueue(waiting: Waiting<Request, Result>): void {
+    if (!this.#laneOf) {
+      this.#arrived.push(waiting);
+      void this.#askForLanes();
+      return;
+    }
+    this.#place(waiting);
+    this.#startGroup(this.#laneOf(waiting.request.userId));
+  }
+
+  #place(waiting: Waiting<Request, Result>): void {
+    const { userId } = waiting.request;
+    if (this.#held.has(userId)) this.#held.wait(userId, waiting);
+    else this.#queues.push(this.#laneOf?.(userId) ?? null, waiting);
+  }
+
+  async #askForLanes(): Promise<void> {
+    if (this.#isAsking) return;
+    this.#isAsking = true;
+    try {
+      this.#laneOf = await readLanes(this.#pool);
+      for (const waiting of this.#arrived.splice(0)) this.#enqueue(waiting);
+    } catch (error) {
+      for (const waiting of this.#arrived.splice(0)) this.#settle(waiting, { error });
+    } finally {
+      this.#isAsking = false;
+    }
+  }
+
+  #startGroup(lane: Lane): void {
+    if (this.#gathering.has(lane)) return;
+    const underWay = this.#underWay.get(lane) ?? 0;
+    const most = lane === null ? GROUPS_OF_ALL_MAX : 1;
+    if (underWay >= most || this.#groupsUnderWay >= GROUPS_AT_ONCE_MAX) return;
+    if (underWay > 0 && this.#queues.lengthOf(lane) < ENOUGH) return;
+    this.#underWay.set(lane, underWay + 1);
+    this.#groupsUnderWay++;
+    void this.#commit(lane);
+  }
+
+  async #commit(lane: Lane): Promise<void> {
+    if (this.#queues.lengthOf(lane) < ENOUGH) {
+      this.#gathering.add(lane);
+      await turnOfEventLoop();
+      this.#gathering.delete(lane);
+    }
+    const group = this.#nextGroup(lane);
+    const outcomes = await this.#outcomesTogether(lane, group);
+    const apart = this.#setApart(group.filter((_, index) => !outcomes[index]));
+    for (const userId of new Set(group.map(({ request }) => request.userId))) {
+      if (!apart.has(userId)) this.#letGo(userId);
+    }
+    // The database goes on with the next while these are answered.
+    this.#end(lane);
+    await sent();
+    group.forEach((waiting, index) => {
+      const outcome = outcomes[index];
+      if (outcome) this.#settle(waiting, outcome);
+    });
+  }
+
+  async #outcomesTogether(
+    lane: Lane,
+    group: readonly Waiting<Request, Result>[],
+  ): Promise<(Outcome<Result> | undefined)[]> {
+    // All that waited was of users in the group before.
+    if (group.length === 0) return [];
+    try {
+      return await this.#rules.together(
+        lane,
+        group.map(({ request }) => request),
+      );
+    } catch (error) {
+      return this.#outcomesOfFailed(group, error);
+    }
+  }
+
+  #end(done: Lane): void {
+    const underWay = (this.#underWay.get(done) ?? 1) - 1;
+    if (underWay === 0) this.#underWay.delete(done);
+    else this.#underWay.set(done, underWay);
+    this.#groupsUnderWay--;
+    this.#startWaiting();
+  }
+
+  #startWaiting(): void {
+    for (const lane of this.#queues.lanes()) {
+      if (this.#groupsUnderWay >= GROUPS_AT_ONCE_MAX) break;
+      this.#startGroup(lane);
+    }
+  }
+
+  #nextGroup(lane: Lane): Waiting<Request, Result>[] {
+    const group: Waiting<Request, Result>[] = [];
+    const users = new Set<string>();
+    for (const waiting of this.#queues.take(lane, this.#rules.max)) {
+      const { userId } = waiting.request;
+      // In the group before this one, which had no room for all of its user's requests.
+      if (this.#held.has(userId) && !users.has(userId)) {
+        this.#held.wait(userId, waiting);
+        continue;
+      }
+      users.add(userId);
+      this.#held.hold(userId);
+      group.push(waiting);
+    }
+    return group;
+  }
+
+  /** Where the database is away it is away for all of them; else one of them is at fault, and they are taken apart. */
+  async #outcomesOfFailed(
+    group: readonly Waiting<Request, Result>[],
+    error: unknown,
+  ): Promise<(Outcome<Result> | undefined)[]> {
+    const isAtFault = await isReachable(this.#pool);
+    return group.map(() => (isAtFault ? undefined : { error }));
+  }
+
+  /** @returns by user, who stays held */
+  #setApart(
+    undecided: readonly Waiting<Request, Result>[],
+  ): ReadonlyMap<string, readonly Waiting<Request, Result>[]> {
+    const byUser = new Map<string, Waiting<Request, Result>[]>();
+    for (const waiting of undecided) {
+      const others = byUser.get(waiting.request.userId);
+      if (others) others.push(waiting);
+      else byUser.set(waiting.request.userId, [waiting]);
+    }
+    for (const [userId, underWay] of byUser) this.#nextApart.push({ userId, underWay });
+    this.#startApart();
+    return byUser;
+  }
+
+  #startApart(): void {
+    while (this.#apartAtOnce < this.#rules.apartAtOnceMax) {
+      const apart = this.#nextApart.shift();
+      if (!apart) return;
+      this.#apartAtOnce++;
+      void this.#decideApart(apart);
+    }
+  }
+
+  async #decideApart({ userId, underWay }: Apart<Waiting<Request, Result>>): Promise<void> {
+    const outcomes = await this.#outcomesApart(
+      this.#laneOf?.(userId) ?? null,
+      underWay.map(({ request }) => request),
+    );
+    underWay.forEach((waiting, index) => {
+      this.#settle(waiting, outcomes[index] ?? { error: new Error('A request was left undecided.') });
+    });
+    this.#apartAtOnce--;
+    this.#letGo(userId);
+    this.#startWaiting();
+    this.#startApart();
+  }
+
+  #letGo(userId: string): void {
+    for (const waiting of this.#held.letGo(userId)) this.#place(waiting);
+  }
+
+  async #outcomesApart(lane: Lane, requests: readonly Request[]): Promise<Outcome<Result>[]> {
+    try {
+      return await this.#rules.apart(lane, requests);
+    } catch (error) {
+      if (requests.length === 1 || !(await isReachable(this.#pool))) return requests.map(() => ({ error }));
+      const outcomes: Outcome<Result>[] = [];
+      for (const request of requests) outcomes.push(...(await this.#outcomesApart(lane, [request])));
+      return outcomes;
+    }
+  }
+
+  #settle({ resolve, reject }: Waiting<Request, Result>, outcome: Outcome<Result>): void {
+    this.#waiting--;
+    if ('error' in outcome) reject(outcome.error);
+    else resolve(outcome.result);
+  }
+}
+
+/** The pool hands out a connection in the next tick: after it the statement is on its way. */
+function sent(): Promise<void> {
+  return new Promise((resolve) => process.nextTick(resolve));
+}
