@@ -83,6 +83,10 @@ BEGIN
     ORDER BY u.next_due_at LIMIT p_limit;
 END $$;
 
+-- ── The view of the ledger's parts, which a batch reads on its worker, is made again now that its table is distributed:
+-- so it goes to the workers (docs/decisions/0012) ───────────────────────────────────────────────────────────────────
+DO $$ BEGIN EXECUTE ledger_definition(ledger_boundaries()); END $$;
+
 -- ── A batch of consumes is of one bucket, and runs as a whole on the worker that has it (docs/decisions/0008) ────────
 DO $$ BEGIN EXECUTE consume_batch_definition(true); END $$;
 SELECT create_distributed_function(

@@ -3,7 +3,8 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { consume } from '../../src/lib/credits.ts';
 import { signUp } from '../../src/lib/users.ts';
-import { findEntryByKey } from '../../src/store/ledger.ts';
+import { findEntryByKey, listEntries } from '../../src/store/ledger.ts';
+import { rotateLedger } from '../../src/store/ledger-rotation.ts';
 import { type Library, openLibrary } from '../support/library.ts';
 import { request } from '../support/request.ts';
 
@@ -49,6 +50,26 @@ it('reads no more of a ledger with many entries than of one with few, in a batch
   }
   expect((await entriesRead()) - before).toBeLessThan(100);
 });
+
+it.each([
+  ['newest', '2026-01-31T12:00:00.000Z'],
+  ['oldest', '2026-03-20T12:00:00.000Z'],
+])(
+  'the same where they are in the %s of several parts, and of a page no more than it shows',
+  async (part, now) => {
+    const { context } = library;
+    const rotation = await rotateLedger(context.config.databaseUrl, new Date(now));
+    expect(rotation?.boundaries).toHaveLength(2);
+    const before = await entriesRead();
+    for (let n = 0; n < 10; n++) {
+      await spend('busy', `${part}-${n}`);
+      await spend('busy', `key-${n}`);
+      await findEntryByKey(context.pool, 'busy', `consume:${part}-${n}`);
+      await listEntries(context.pool, 'busy', { beforeSeq: 300, limit: 3 });
+    }
+    expect((await entriesRead()) - before).toBeLessThan(100);
+  },
+);
 
 it('tells apart users and keys whose words run together', async () => {
   const { pool } = library.context;
