@@ -1,7 +1,9 @@
 // The boundaries between the parts of the ledger move, and nothing that anybody sees does: keys, pages, sums.
 import pg from 'pg';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { refund } from '../../src/lib/credits.ts';
 import { signUp } from '../../src/lib/users.ts';
+import { entryIdOf } from '../../src/store/ids.ts';
 import { findViolations } from '../../src/store/invariants.ts';
 import { findEntry, findEntryByKey, listEntries } from '../../src/store/ledger.ts';
 import { boundariesAt, rotateLedger } from '../../src/store/ledger-rotation.ts';
@@ -107,6 +109,21 @@ describe('a rotation', () => {
     expect(paged.length).toBeGreaterThan(MONTHS.length * doors.length);
     expect(paged).toEqual(all);
     for (const entry of all) expect(await findEntry(pool, USER, entry.seq)).toEqual(entry);
+  });
+
+  it('does not let a key of a refund come again, whoever asks', async () => {
+    await spendOverTime();
+    const { context } = library;
+    const entries = await listEntries(context.pool, USER, { beforeSeq: Number.MAX_SAFE_INTEGER, limit: 100 });
+    const [last, first] = entries.filter(({ type }) => type === 'consumed').map(({ seq }) => seq);
+    const giveBack = (seq = 0, scope = 'test') =>
+      refund(context, { entryId: entryIdOf(USER, seq), reason: 'test' }, { ...request('back'), scope });
+    expect(await giveBack(last)).toMatchObject({ replayed: false });
+    await rotate('2026-05-26T00:00:00.000Z');
+    library.setTime('2026-05-26T12:00:00.000Z');
+    expect(await giveBack(last)).toMatchObject({ replayed: true });
+    await expect(giveBack(first, 'another')).rejects.toThrow('has an entry');
+    expect(await findViolations(context.pool)).toEqual([]);
   });
 
   it('does not lose an entry whose time is before the newest part', async () => {
