@@ -22,8 +22,8 @@ const WEEKS_OF_HISTORY = 52;
 
 const INSERT_USERS = `
   insert into users (bucket, id, available_tokens, monthly_reset_date, period_end, period_anchor, free_allowance_start,
-    head_grant_id, head_remaining_tokens, last_seq, next_due_at, created_at, updated_at)
-  select bucket, id, $4::bigint * $5, $6::timestamptz, $7, $6, $6, head, $5, $4, $7, $8, $8
+    head_grant_id, head_source, head_remaining_tokens, last_seq, next_due_at, created_at, updated_at)
+  select bucket, id, $4::bigint * $5, $6::timestamptz, $7, $6, $6, head, 'allowance', $5, $4, $7, $8, $8
   from unnest($1::smallint[], $2::text[], $3::text[]) u(bucket, id, head)`;
 
 // The first is the allowance; the others never expire, so it is the head.

@@ -49,6 +49,7 @@ const ROWS: Record<string, (names: Names) => object> = {
     stripe_customer_id: customer,
     is_metered: false,
     head_grant_id: grant,
+    head_source: 'allowance',
     head_remaining_tokens: TOKENS,
     last_seq: 1,
     next_due_at: GRACE_END,

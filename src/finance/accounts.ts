@@ -90,7 +90,7 @@ async function addUnexplained(
 
 /** A copy of the account that the rules may change. */
 export function accountOf({ catalogue }: Pick<Context, 'catalogue'>, rows: AccountRows, now: Date): Account {
-  const { headGrantId: _id, headRemainingTokens: _tokens, ...user } = rows.user;
+  const { headGrantId: _id, headSource: _source, headRemainingTokens: _tokens, ...user } = rows.user;
   let made = 0;
   const newId = (): string => `new_${++made}`;
   return new Account(

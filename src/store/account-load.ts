@@ -36,7 +36,7 @@ export async function loadAccounts(
   const holders = users.filter(({ heldTokens, nextDueAt }) => heldTokens > 0 || nextDueAt <= now);
   const holds = await loadOpenHolds(tx, bucket, holders);
   return users.map((row) => {
-    const { headGrantId, headRemainingTokens, ...user } = row;
+    const { headGrantId, headSource: _source, headRemainingTokens, ...user } = row;
     const own = grants.get(row.id) ?? [];
     const head = own.find(({ id }) => id === headGrantId);
     if (head) head.remainingTokens = headRemainingTokens;

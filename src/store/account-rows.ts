@@ -1,9 +1,12 @@
 /** Columns of the tables behind an account, and how a row becomes what the domain knows. */
 import { z } from 'zod';
+import type { GrantSource } from '../domain/burn.ts';
 import type { Entry, Grant, Hold, UserState } from '../domain/model.ts';
 
 export interface UserRow extends UserState {
   headGrantId: string | null;
+  /** Of that grant. */
+  headSource: GrantSource | null;
   headRemainingTokens: number;
 }
 
@@ -26,6 +29,7 @@ const userColumns: Record<keyof UserRow, string> = {
   stripeCustomerId: 'stripe_customer_id',
   isMetered: 'is_metered',
   headGrantId: 'head_grant_id',
+  headSource: 'head_source',
   headRemainingTokens: 'head_remaining_tokens',
   lastSeq: 'last_seq',
   nextDueAt: 'next_due_at',
@@ -144,6 +148,7 @@ const mutableUserTypes = {
   stripeCustomerId: 'text',
   isMetered: 'boolean',
   headGrantId: 'text',
+  headSource: 'grant_source',
   headRemainingTokens: 'bigint',
   lastSeq: 'bigint',
   nextDueAt: 'timestamptz',

@@ -75,6 +75,7 @@ function changesOf({ account, row, headBefore }: LoadedAccount): Changes {
     after: {
       ...account.user,
       headGrantId: head?.id ?? null,
+      headSource: head?.source ?? null,
       headRemainingTokens: head?.remainingTokens ?? 0,
     },
     changedGrants: grantsToWrite({ account, row, headBefore }, head),

@@ -152,7 +152,8 @@ async function writeUser(tx: Transaction, key: unknown[], totals: Totals, now: D
                    from credit_grants where bucket = $1 and user_id = $2),
           before as (select * from users where bucket = $1 and id = $2)
      update users u set available_tokens = s.available, held_tokens = s.held, debt_tokens = $3, last_seq = $4,
-       total_tokens_used = $5, head_grant_id = null, head_remaining_tokens = 0, next_due_at = least(u.next_due_at, $6)
+       total_tokens_used = $5, head_grant_id = null, head_source = null, head_remaining_tokens = 0,
+       next_due_at = least(u.next_due_at, $6)
      from sums s, before b where u.bucket = $1 and u.id = $2
      returning (b.available_tokens, b.held_tokens, b.debt_tokens, b.last_seq, b.total_tokens_used)
        is distinct from (u.available_tokens, u.held_tokens, u.debt_tokens, u.last_seq, u.total_tokens_used) as "isChanged"`,

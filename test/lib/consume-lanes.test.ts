@@ -29,6 +29,13 @@ const requestOf = (userId: string, key: string) => ({
   now: new Date(0),
 });
 
+/** As `consume_batch` gives it: columns by place, and the answers in full. */
+function answerOf(users: readonly string[]) {
+  const nothing = users.map(() => null);
+  const reused = users.map(() => ({ outcome: 'reused' }));
+  return { rows: [[[nothing, nothing, nothing, nothing, nothing, reused]]] };
+}
+
 const neverAlone = () => Promise.reject(new Error('not asked for'));
 
 function open() {
@@ -39,7 +46,7 @@ function open() {
     expect(buckets.every((each) => each === bucket)).toBe(true);
     expect(users.map(bucketOf)).toEqual(buckets);
     await new Promise<void>((resolve) => asked.push({ bucket, users, answer: resolve }));
-    return { rows: users.map(() => ({ o_outcome: 'reused' })) };
+    return answerOf(users);
   };
   const batcher = new ConsumeBatcher({ query } as never);
   let keys = 0;
@@ -84,7 +91,7 @@ it('a database that does not say how many lanes there are fails who has asked so
     if (isAway) throw new Error('connection refused');
     if (typeof statement === 'string') return { rows: [{ lanes: 1 }] };
     expect(statement.values[0]).toBeNull();
-    return { rows: (statement.values[2] as string[]).map(() => ({ o_outcome: 'reused' })) };
+    return answerOf(statement.values[2] as string[]);
   };
   const batcher = new ConsumeBatcher({ query } as never);
   const decide = (userId: string) => batcher.decide(requestOf(userId, 'key'), neverAlone);

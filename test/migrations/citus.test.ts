@@ -81,7 +81,7 @@ test('the batch is of one bucket: nothing in it is read or written by another eq
   expect(new Set(equalities)).toEqual(new Set(['p_bucket']));
   // Each table that it names, inserts apart, has one.
   const named = [...body.matchAll(/(?:FROM|JOIN|UPDATE) (users|credit_grants|ledger)\b/g)];
-  expect(named).toHaveLength(9);
+  expect(named).toHaveLength(8);
   expect(equalities).toHaveLength(named.length);
 });
 

@@ -93,8 +93,9 @@ CREATE TRIGGER "ledger_entries_key_once" BEFORE INSERT ON "ledger_entries"
 DO $migration$
 DECLARE
     definition text := pg_get_functiondef('consume_batch_definition(boolean)'::regprocedure);
-    before text := $before$LEFT JOIN ledger_entries e ON e.bucket = q.bucket AND md5(length(e.user_id)::text || ':' || e.user_id || e.key)::uuid
-            = md5(length(q.user_id)::text || ':' || q.user_id || q.key)::uuid
+    before text := $before$LEFT JOIN ledger_entries e ON e.bucket = q.bucket
+            AND md5(length(e.user_id)::text || ':' || e.user_id || e.key)::uuid
+                = md5(length(q.user_id)::text || ':' || q.user_id || q.key)::uuid
             AND e.key = q.key AND e.user_id || '' = q.user_id$before$;
 BEGIN
     IF position(before IN definition) = 0 THEN
@@ -103,8 +104,7 @@ BEGIN
     EXECUTE replace(definition, before, $after$CROSS JOIN LATERAL (
             SELECT md5(length(q.user_id)::text || ':' || q.user_id || q.key)::uuid AS digest OFFSET 0) d
         LEFT JOIN LATERAL (
-            SELECT l.bucket, l.seq, l.tokens, l.overage_tokens, l.request_hash, l.available_after, l.total_used_after,
-                   l.grant_id, l.parts
+            SELECT l.seq, l.tokens, l.overage_tokens, l.request_hash, l.available_after, l.total_used_after, l.grant_id, l.parts
             FROM ledger l
             WHERE l.bucket = q.bucket AND md5(length(l.user_id)::text || ':' || l.user_id || l.key)::uuid = d.digest
                 AND l.key = q.key AND l.user_id || '' = q.user_id OFFSET 0) e ON true$after$);
