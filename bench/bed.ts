@@ -124,7 +124,7 @@ export class Bed {
     const client = new pg.Client({ connectionString: this.#postgres.url(name) });
     await client.connect();
     await fill(client, population);
-    // As the job has left a ledger of this size.
+    // As the job has left a ledger of this size; it also makes the indexes that filling has dropped.
     await rotateLedger(this.#postgres.url(name), new Date(), { entriesMin: ENTRIES_PER_PART_MIN });
     await client.end();
     this.#templates.set(key, name);

@@ -75,17 +75,18 @@ END $$;
 
 -- A key is unique in its part by the index, and across the parts by who writes it: a consume looks it up under the lock of
 -- the user's row, a grant has a unique key of its own, an expiry has the seq in its key. For what remains, which is rare,
--- this is the index that was: before, the same key of a refund in another scope was refused by it.
+-- this is the index that was: before, the same key of a refund in another scope was refused by it. After the row and not
+-- before it: a trigger before it costs every consume 3 µs, although it is not for them.
 CREATE FUNCTION "refuse_second_entry"() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF EXISTS (SELECT FROM ledger l WHERE l.bucket = NEW.bucket AND l.key = NEW.key AND l.user_id || '' = NEW.user_id
-            AND md5(length(l.user_id)::text || ':' || l.user_id || l.key)::uuid
+            AND l.seq <> NEW.seq AND md5(length(l.user_id)::text || ':' || l.user_id || l.key)::uuid
                 = md5(length(NEW.user_id)::text || ':' || NEW.user_id || NEW.key)::uuid) THEN
         RAISE EXCEPTION 'The key % has an entry of this user.', NEW.key USING ERRCODE = 'unique_violation';
     END IF;
-    RETURN NEW;
+    RETURN NULL;
 END $$;
-CREATE TRIGGER "ledger_entries_key_once" BEFORE INSERT ON "ledger_entries"
+CREATE TRIGGER "ledger_entries_key_once" AFTER INSERT ON "ledger_entries"
     FOR EACH ROW WHEN (NEW.type IN ('refunded', 'voided')) EXECUTE FUNCTION "refuse_second_entry"();
 
 -- The look-up of an earlier entry asks all parts. The offset keeps it a statement of its own, into whose parts the
