@@ -12,6 +12,7 @@ import { openContext } from '../src/context.ts';
 import { DEFAULT_CATALOGUE } from '../src/domain/plans.ts';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../src/embedded/postgres.ts';
 import { createApiKey } from '../src/lib/api-keys.ts';
+import { ENTRIES_PER_PART_MIN, rotateLedger } from '../src/store/ledger-rotation.ts';
 import { migrate } from '../src/store/migrate.ts';
 import { fill, type Population } from './fill.ts';
 import type { HoldsJob, HoldsResult } from './holds-run.ts';
@@ -124,6 +125,8 @@ export class Bed {
     const client = new pg.Client({ connectionString: this.#postgres.url(name) });
     await client.connect();
     await fill(client, population);
+    // As the job has left a ledger of this size; it also makes the indexes that filling has dropped.
+    await rotateLedger(this.#postgres.url(name), new Date(), { entriesMin: ENTRIES_PER_PART_MIN });
     await client.end();
     this.#templates.set(key, name);
     return name;

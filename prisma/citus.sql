@@ -18,6 +18,8 @@ SET citus.enable_unsafe_triggers TO on;
 -- ── The ledger's triggers are put back below: truncating what is left behind on the coordinator would meet them ──────
 DO $$
 BEGIN
+    -- It reads the distributed table, which nothing on a shard may: there the index of each part is all that refuses.
+    DROP TRIGGER IF EXISTS "ledger_entries_key_once" ON "ledger_entries";
     IF NOT EXISTS (SELECT FROM pg_dist_partition WHERE logicalrelid = 'ledger_entries'::regclass) THEN
         DROP TRIGGER IF EXISTS "ledger_entries_append_only" ON "ledger_entries";
         DROP TRIGGER IF EXISTS "ledger_entries_no_truncate" ON "ledger_entries";
@@ -82,6 +84,10 @@ BEGIN
         AND (NOT p_is_lapsed OR (u.is_subscribed AND u.access_ends_at <= p_now))
     ORDER BY u.next_due_at LIMIT p_limit;
 END $$;
+
+-- ── The view of the ledger's parts, which a batch reads on its worker, is made again now that its table is distributed:
+-- so it goes to the workers (docs/decisions/0012) ───────────────────────────────────────────────────────────────────
+DO $$ BEGIN EXECUTE ledger_definition(ledger_boundaries()); END $$;
 
 -- ── A batch of consumes is of one bucket, and runs as a whole on the worker that has it (docs/decisions/0008) ────────
 DO $$ BEGIN EXECUTE consume_batch_definition(true); END $$;

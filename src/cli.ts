@@ -21,6 +21,7 @@ import { type ChangeRequest, requestHash } from './lib/requests.ts';
 import { readSubscription, readUsage, readUser } from './lib/users.ts';
 import { newId } from './store/ids.ts';
 import { findViolations } from './store/invariants.ts';
+import { rotateLedger } from './store/ledger-rotation.ts';
 import { findParking } from './store/parking.ts';
 import { backfillEvents } from './stripe/backfill.ts';
 import { replayStripeEvent } from './stripe/inbox.ts';
@@ -201,8 +202,28 @@ function addVerifyCommand(program: Command): void {
     );
 }
 
+function addRotateCommand(program: Command): void {
+  program
+    .command('rotate-ledger')
+    .description(
+      'make the newest part of the ledger begin with this week, whatever its size; consumes go on meanwhile',
+    )
+    .action(() =>
+      withContext(async ({ config, clock }) =>
+        print((await rotateLedger(config.databaseUrl, clock.now())) ?? 'Another process is at it.'),
+      ),
+    );
+}
+
 const program = new Command('tollgate').description('What an operator does by hand.');
-const commands = [addKeyCommands, addUserCommands, addEventCommands, addReconcileCommand, addVerifyCommand];
+const commands = [
+  addKeyCommands,
+  addUserCommands,
+  addEventCommands,
+  addReconcileCommand,
+  addVerifyCommand,
+  addRotateCommand,
+];
 for (const add of commands) add(program);
 
 try {

@@ -19,8 +19,8 @@ const CONCURRENCY: Record<QueueName, number> = {
   [QUEUES['handle-stripe-event']]: 4,
   [QUEUES['run-workflow']]: 4,
   [QUEUES['run-reconciliation']]: 1,
-  // A check of all ledgers may take minutes, and what runs every minute goes past it.
-  [SCHEDULE_QUEUE]: 2,
+  // A check of all ledgers may take minutes, a rotation of a large one as well, and what runs every minute goes past both.
+  [SCHEDULE_QUEUE]: 3,
 };
 
 /** Opens the workers and makes the schedule what schedule.ts says. */

@@ -5,6 +5,7 @@ import { verifyLedgers } from '../src/lib/parking.ts';
 import { rollUsers } from '../src/lib/roll-users.ts';
 import { runWorkflow } from '../src/lib/workflows.ts';
 import { type JobRun, payloadSchemas } from '../src/queue.ts';
+import { ENTRIES_PER_PART_MIN, rotateLedger } from '../src/store/ledger-rotation.ts';
 import { listUnfinishedWorkflows } from '../src/store/workflows.ts';
 import { backfillEvents, sweepInbox } from '../src/stripe/backfill.ts';
 import { handleStripeEvent } from '../src/stripe/handle.ts';
@@ -36,6 +37,8 @@ const SCHEDULED: Record<ScheduledJob, (context: Context) => Promise<unknown>> = 
   'backfill-events': (context) => backfillEvents(context),
   'verify-ledger': verifyLedgers,
   reconcile: (context) => startReconciliation(context, {}),
+  'rotate-ledger': ({ config, clock }) =>
+    rotateLedger(config.databaseUrl, clock.now(), { entriesMin: ENTRIES_PER_PART_MIN }),
 };
 
 async function sweep(context: Context): Promise<void> {

@@ -1,6 +1,6 @@
 /**
  * What runs by the clock (the table of docs/operations.md). Each only makes early what the lazy roll does anyway, but for
- * `verify-ledger`, which looks whether all of it was right.
+ * `verify-ledger`, which looks whether all of it was right, and `rotate-ledger`, which keeps it fast.
  */
 import type { Context } from '../src/context.ts';
 import type { JobQueue } from '../src/queue.ts';
@@ -18,6 +18,7 @@ export const SCHEDULE = {
   'backfill-events': 5 * MINUTE_MS,
   'verify-ledger': HOUR_MS,
   reconcile: 24 * HOUR_MS,
+  'rotate-ledger': 24 * HOUR_MS,
 } as const;
 export type ScheduledJob = keyof typeof SCHEDULE;
 

@@ -75,7 +75,7 @@ async function memory(bed: Bed): Promise<Row[]> {
 export const growth: Benchmark[] = [
   {
     name: 'large-ledger',
-    says: `consumes, and WAL bytes after a checkpoint, with --entries in the ledger ÷ with ${FEW_ENTRIES}`,
+    says: `consumes, and WAL bytes after a checkpoint, with --entries of twelve months in the ledger, a week of them since its last rotation ÷ with ${FEW_ENTRIES}, which none has divided`,
     run: largeLedger,
   },
   {

@@ -35,7 +35,7 @@ export interface BalanceAt {
  */
 const BALANCE_AT = `
   with last as (
-    select seq, balance_after, total_used_after from ledger_entries
+    select seq, balance_after, total_used_after from ledger
     where bucket = $1 and user_id = $2 and created_at <= $3 order by seq desc limit 1
   ), moved as (
     select p.grant_id, sum(p.tokens) as tokens from entry_parts p

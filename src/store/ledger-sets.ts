@@ -1,4 +1,7 @@
-/** Reading entries of many users at once: one statement, however many are wanted (store/row-sets.ts). */
+/**
+ * Reading entries of many users at once: one statement, however many are wanted (store/row-sets.ts). The offset keeps the
+ * look-up a statement of its own, into whose parts the planner puts what is asked for (docs/decisions/0012).
+ */
 import type { Consumption } from '../domain/model.ts';
 import type { Transaction } from './database.ts';
 import type { Lane } from './lanes.ts';
@@ -10,9 +13,10 @@ const BY_KEY = new RowSetStatement(
   'entries_by_key',
   { key: 'text' },
   ({ rows, bucket }) => `select r.user_id as "userId", ${ENTRY_SELECT}
-    from ${rows} join ledger_entries e on e.bucket = ${bucket} and e.key = r.key and e.user_id || '' = r.user_id
-      and md5(length(e.user_id)::text || ':' || e.user_id || e.key)::uuid
-        = md5(length(r.user_id)::text || ':' || r.user_id || r.key)::uuid
+    from ${rows} cross join lateral (
+      select l.* from ledger l where l.bucket = ${bucket} and l.key = r.key and l.user_id || '' = r.user_id
+        and md5(length(l.user_id)::text || ':' || l.user_id || l.key)::uuid
+          = md5(length(r.user_id)::text || ':' || r.user_id || r.key)::uuid offset 0) e
     left join credit_grants g on g.bucket = ${bucket} and g.id = e.grant_id`,
 );
 
@@ -32,7 +36,8 @@ const CONSUMPTIONS = new RowSetStatement(
   ({ rows, bucket }) => `select r.user_id as "userId", ${ENTRY_SELECT},
       (select coalesce(sum(b.tokens + b.overage_tokens), 0) from ledger_entries b where b.bucket = ${bucket}
          and b.user_id = r.user_id and b.refers_to_seq = r.seq and b.type = 'refunded') as "refundedTokens"
-    from ${rows} join ledger_entries e on e.bucket = ${bucket} and e.user_id = r.user_id and e.seq = r.seq
+    from ${rows} cross join lateral (
+      select l.* from ledger l where l.bucket = ${bucket} and l.user_id = r.user_id and l.seq = r.seq offset 0) e
     left join credit_grants g on g.bucket = ${bucket} and g.id = e.grant_id
     where e.type = 'consumed'`,
 );

@@ -38,13 +38,18 @@ export const ENTRY_SELECT = `e.seq, e.type, e.tokens, e.balance_after as "balanc
   e.feature, e.reason, e.metadata, e.refers_to_seq as "refersToSeq", e.hold_id as "holdId",
   e.request_id as "requestId", e.created_at as "createdAt", g.source`;
 
-const SELECT = `select ${ENTRY_SELECT} from ledger_entries e left join credit_grants g on g.bucket = e.bucket and g.id = e.grant_id
-  where e.bucket = $1`;
+/** By one of the names under which entries are read by user and key (docs/decisions/0012). */
+const from = (entries: string): string =>
+  `select ${ENTRY_SELECT} from ${entries} e left join credit_grants g on g.bucket = $1 and g.id = e.grant_id`;
 
-const OF_USER = `${SELECT} and e.user_id = $2`;
+const OF_BUCKET = `${from('ledger')} where e.bucket = $1`;
+const OF_USER = `${OF_BUCKET} and e.user_id = $2`;
+const PAGE = `${from('ledger_page($1, $2, $3, $4)')} order by e.seq desc`;
+/** By the index of what refers to others, which is of the whole table: few do. */
+const REFERRING = `${from('ledger_entries')} where e.bucket = $1 and e.user_id = $2 and e.refers_to_seq = $3 order by e.seq`;
 
-/** By the index of digests; an equality of the user's id would let the planner read all entries of the user. */
-const OF_KEY = `${SELECT} and md5(length(e.user_id)::text || ':' || e.user_id || e.key)::uuid
+/** By the indexes of digests; an equality of the user's id would let the planner read all entries of the user. */
+const OF_KEY = `${OF_BUCKET} and md5(length(e.user_id)::text || ':' || e.user_id || e.key)::uuid
   = md5(length($2)::text || ':' || $2 || $3)::uuid and e.key = $3 and e.user_id || '' = $2`;
 
 export function entryOfRow({ source, ...row }: EntryRow): StoredEntry {
@@ -79,11 +84,7 @@ export async function listEntriesReferringTo(
   userId: string,
   seq: number,
 ): Promise<StoredEntry[]> {
-  const { rows } = await db.query<EntryRow>(`${OF_USER} and e.refers_to_seq = $3 order by e.seq`, [
-    bucketOf(userId),
-    userId,
-    seq,
-  ]);
+  const { rows } = await db.query<EntryRow>(REFERRING, [bucketOf(userId), userId, seq]);
   return rows.map(entryOfRow);
 }
 
@@ -93,11 +94,6 @@ export async function listEntries(
   userId: string,
   { beforeSeq, limit }: { beforeSeq: number; limit: number },
 ): Promise<StoredEntry[]> {
-  const { rows } = await db.query<EntryRow>(`${OF_USER} and e.seq < $3 order by e.seq desc limit $4`, [
-    bucketOf(userId),
-    userId,
-    beforeSeq,
-    limit,
-  ]);
+  const { rows } = await db.query<EntryRow>(PAGE, [bucketOf(userId), userId, beforeSeq, limit]);
   return rows.map(entryOfRow);
 }

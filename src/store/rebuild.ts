@@ -56,7 +56,7 @@ async function readTotals(tx: Transaction, key: unknown[]): Promise<Totals> {
   const { rows } = await tx.query<Totals>(
     `select coalesce(max(seq), 0) as seq, count(*) as count, coalesce(sum(debt_delta_tokens), 0) as "debtTokens",
        coalesce((array_agg(total_used_after order by seq desc))[1], 0) as "totalTokensUsed"
-     from ledger_entries where bucket = $1 and user_id = $2`,
+     from ledger where bucket = $1 and user_id = $2`,
     key,
   );
   return rows[0] ?? { seq: 0, count: 0, debtTokens: 0, totalTokensUsed: 0 };
@@ -78,9 +78,9 @@ async function readLedgerGrants(tx: Transaction, key: unknown[]): Promise<Ledger
        p.moved as "movedTokens", p.expired as "expiredTokens", p.voided as "voidedTokens", p.clawed as "clawedTokens",
        -e.debt_delta_tokens - p.returned as "settledDebtTokens",
        (select coalesce(sum(case c.type when 'refunded' then -c.tokens else c.debt_delta_tokens end), 0)
-        from ledger_entries c where c.bucket = $1 and c.user_id = $2 and c.key like 'claw:' || e.grant_id || ':%')
+        from ledger c where c.bucket = $1 and c.user_id = $2 and c.key like 'claw:' || e.grant_id || ':%')
          as "clawDebtTokens"
-     from ledger_entries e cross join lateral (
+     from ledger e cross join lateral (
        select coalesce(sum(tokens), 0) as moved,
          coalesce(-sum(tokens) filter (where type = 'expired'), 0) as expired,
          coalesce(-sum(tokens) filter (where type = 'voided' and key not like 'claw:%'), 0) as voided,

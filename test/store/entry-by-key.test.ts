@@ -3,8 +3,9 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { consume } from '../../src/lib/credits.ts';
 import { signUp } from '../../src/lib/users.ts';
-import { findEntryByKey } from '../../src/store/ledger.ts';
-import { findEntriesByKey } from '../../src/store/ledger-sets.ts';
+import { findEntryByKey, listEntries } from '../../src/store/ledger.ts';
+import { rotateLedger } from '../../src/store/ledger-rotation.ts';
+import { findConsumptions, findEntriesByKey } from '../../src/store/ledger-sets.ts';
 import { inTransaction } from '../../src/store/transaction.ts';
 import { type Library, openLibrary } from '../support/library.ts';
 import { request } from '../support/request.ts';
@@ -20,6 +21,16 @@ beforeAll(async () => {
 afterAll(() => library.close());
 
 const spend = (userId: string, key: string) => consume(library.context, { userId, tokens: 1 }, request(key));
+
+/** Of the busy user: by its key, and the consumption at a place of its ledger. */
+async function findAmongOthers(key: string, seq: number): Promise<void> {
+  const { pool } = library.context;
+  const [byKey, bySeq] = await inTransaction(pool, async (tx) => [
+    await findEntriesByKey(tx, null, [{ userId: 'busy', row: { key } }]),
+    await findConsumptions(tx, null, [{ userId: 'busy', row: { seq } }]),
+  ]);
+  expect([byKey?.length, bySeq?.length]).toEqual([1, 1]);
+}
 
 /** Entries of ledgers that statements have read by an index so far. */
 async function entriesRead(): Promise<number> {
@@ -48,12 +59,31 @@ it('reads no more of a ledger with many entries than of one with few, in a batch
   for (let n = 0; n < 10; n++) {
     await spend('busy', `new-${n}`);
     await findEntryByKey(pool, 'busy', `consume:new-${n}`);
-    await inTransaction(pool, (tx) =>
-      findEntriesByKey(tx, null, [{ userId: 'busy', row: { key: `consume:new-${n}` } }]),
-    );
+    await findAmongOthers(`consume:new-${n}`, n + 2);
   }
   expect((await entriesRead()) - before).toBeLessThan(100);
 });
+
+it.each([
+  ['newest', '2026-01-31T12:00:00.000Z'],
+  ['oldest', '2026-03-20T12:00:00.000Z'],
+])(
+  'the same where they are in the %s of several parts, and of a page no more than it shows',
+  async (part, now) => {
+    const { context } = library;
+    const rotation = await rotateLedger(context.config.databaseUrl, new Date(now));
+    expect(rotation?.boundaries).toHaveLength(2);
+    const before = await entriesRead();
+    for (let n = 0; n < 10; n++) {
+      await spend('busy', `${part}-${n}`);
+      await spend('busy', `key-${n}`);
+      await findEntryByKey(context.pool, 'busy', `consume:${part}-${n}`);
+      await findAmongOthers(`consume:${part}-${n}`, n + 2);
+      await listEntries(context.pool, 'busy', { beforeSeq: 300, limit: 3 });
+    }
+    expect((await entriesRead()) - before).toBeLessThan(100);
+  },
+);
 
 it('tells apart users and keys whose words run together', async () => {
   const { pool } = library.context;

@@ -144,6 +144,7 @@ test('every scheduled job runs, and an unknown one is an error', async () => {
     'sweep-inbox',
     'backfill-events',
     'verify-ledger',
+    'rotate-ledger',
   ]) {
     await runJob(service.context, { name, data: {}, isLast: true });
     await runJob(service.context, { name, data: {}, isLast: true });
