@@ -98,6 +98,25 @@ test('events that were never delivered are read from Stripe, once', async () => 
   expect((await backfillEvents(service.context)).added).toBe(0);
 });
 
+test('a backfill since a later time skips nothing that has not been read yet', async () => {
+  const { context } = service;
+  await backfillEvents(context);
+  const userId = await service.signUp();
+  await service.buy(userId, { plan: 'pro' });
+  await service.settle(() => []);
+  await service.advance(2);
+  await service.buy(await service.signUp(), { plan: 'pro' });
+  await service.settle(() => []);
+  const now = service.sandbox.now().getTime();
+  expect((await backfillEvents(context, new Date(now - 3_600_000))).added).toBeGreaterThan(0);
+  expect((await backfillEvents(context, new Date(now + 365 * 86_400_000))).received).toBe(0);
+  await service.work();
+  expect(await service.balance(userId)).toMatchObject({ plan: 'free' });
+  await backfillEvents(context);
+  await service.work();
+  expect(await service.balance(userId)).toEqual(PRO);
+});
+
 test('a failure leaves the event with its reason and a later attempt, and after ten it waits for a human', async () => {
   const userId = await service.signUp();
   await service.buy(userId, { plan: 'pro' });
