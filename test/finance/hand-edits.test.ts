@@ -43,6 +43,13 @@ test('a renewal that was never heard of is one missing grant, its stale snapshot
   expect(await findAndMend(userId, 'missing_grant')).toMatchObject({ plan: 'pro', credits: 100 });
 });
 
+test('the end of a subscription that was never heard of is found, although Stripe lists it only when asked for all', async () => {
+  const userId = await subscriber();
+  await service.stripe.subscriptions.cancel((await service.subscriptionOf(userId)).id);
+  await loseEvents();
+  expect(await findAndMend(userId, 'stale_subscription')).toMatchObject({ plan: 'free', credits: 0 });
+});
+
 test('a grant deleted with the last of its entries is granted anew', async () => {
   const userId = await service.subscriber();
   await byHand(service, `delete from credit_grants where user_id = $1 and invoice_id is not null`, [userId]);
