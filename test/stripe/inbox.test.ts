@@ -98,6 +98,23 @@ test('events that were never delivered are read from Stripe, once', async () => 
   expect((await backfillEvents(service.context)).added).toBe(0);
 });
 
+test('an event that Stripe lists late, after one that was made after it, is read all the same', async () => {
+  const { context } = service;
+  const userId = await service.signUp();
+  await service.buy(userId, { plan: 'pro' });
+  await service.settle(() => []);
+  await service.control('/clock/advance', { seconds: 600 });
+  // As if the list had shown a newer event first, and this one not yet.
+  const { rowCount } = await context.pool.query(
+    `update sync_cursors set position = $1 where name = 'stripe-events'`,
+    [service.sandbox.now()],
+  );
+  expect(rowCount).toBe(1);
+  await backfillEvents(context);
+  await service.work();
+  expect(await service.balance(userId)).toEqual(PRO);
+});
+
 test('a backfill since a later time skips nothing that has not been read yet', async () => {
   const { context } = service;
   await backfillEvents(context);
