@@ -22,7 +22,7 @@ export interface Settled {
   done: string[];
   /** Entitled subscriptions beside the one that counts. */
   duplicates: string[];
-  /** Lines for a window that another line has paid for. */
+  /** Lines for a window that another line has paid for, until their money has gone back. */
   paidTwice: PaidLine[];
   /** Lines that were paid, or heard of, when their whole time was over: what they gave has left at once. */
   late: PaidLine[];
@@ -57,7 +57,9 @@ export function settle(account: Account, facts: Facts): Settled {
   return {
     done,
     duplicates: entitled.slice(1).map(({ subscription }) => subscription.id),
-    paidTwice: agreements.flatMap(({ paidTwice }) => paidTwice),
+    paidTwice: agreements.flatMap(({ paidTwice }) =>
+      paidTwice.filter(({ money }) => returnedMinor(money) < money.paidMinor),
+    ),
     late,
   };
 }
