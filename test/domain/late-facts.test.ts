@@ -277,3 +277,20 @@ test('a window that was paid twice is told of until the money of the second line
   expect(told(facts({ refundedMinor: 1_000, creditedMinor: 1_000 }))).toEqual([]);
   expect(credits(account)).toBe(100);
 });
+
+test('a year that has ended gives no month after its end, however late somebody looks', () => {
+  const end = addMonths(START, 12);
+  const ended = subscription('a', START, {
+    interval: 'year',
+    currentPeriodEnd: end,
+    status: 'canceled',
+    endedAt: day(40),
+  });
+  const account = freeUser();
+  hear(account, day(200), {
+    subscriptions: [ended],
+    lines: [line('1', 'a', START, end, { interval: 'year' })],
+  });
+  const bought = account.grantsThat(({ invoiceId }) => invoiceId !== null).map(({ key }) => key);
+  expect(bought).toEqual(['inv:in_1:il_1', 'inv:in_1:il_1:m2']);
+});
