@@ -28,7 +28,7 @@ export class Ledger {
   /** What the invariants have looked at. */
   readonly seen = nothingSeen();
   /** Of the last sync. */
-  settled: Settled = { done: [], duplicates: [], paidTwice: [] };
+  settled: Settled = { done: [], duplicates: [], paidTwice: [], late: [] };
   private readonly subscriptions = new Map<string, { state: SubscriptionState; ticket: number }>();
   private readonly lines = new Map<string, { line: PaidLine; ticket: number }>();
   private readonly knownPayments = new Set<string>();

@@ -22,8 +22,10 @@ export interface Settled {
   done: string[];
   /** Entitled subscriptions beside the one that counts. */
   duplicates: string[];
-  /** Lines for a window that another line has paid for. */
+  /** Lines for a window that another line has paid for, until their money has gone back. */
   paidTwice: PaidLine[];
+  /** Lines that were paid, or heard of, when their whole time was over: what they gave has left at once. */
+  late: PaidLine[];
 }
 
 /** The account has everything that is due applied, and all grants that were bought are loaded. */
@@ -38,7 +40,11 @@ export function settle(account: Account, facts: Facts): Settled {
   );
   const current = entitled[0];
   if (current) leaveOtherPlans(account, current.subscription.plan);
-  for (const agreement of agreements) landWindows(account, agreement, byKey, debtAfter, done);
+  const late: PaidLine[] = [];
+  for (const agreement of agreements) {
+    for (const { line } of landWindows(account, agreement, byKey, debtAfter, done))
+      if (hasCome(line.end, account.now) && !late.includes(line)) late.push(line);
+  }
   applyPlan(account, current, byKey, done);
   for (const agreement of agreements) giveOrWithhold(account, agreement, current);
   clawBack(account, facts, byKey, done);
@@ -51,7 +57,10 @@ export function settle(account: Account, facts: Facts): Settled {
   return {
     done,
     duplicates: entitled.slice(1).map(({ subscription }) => subscription.id),
-    paidTwice: agreements.flatMap(({ paidTwice }) => paidTwice),
+    paidTwice: agreements.flatMap(({ paidTwice }) =>
+      paidTwice.filter(({ money }) => returnedMinor(money) < money.paidMinor),
+    ),
+    late,
   };
 }
 
@@ -106,15 +115,17 @@ function landPacks(
   }
 }
 
+/** @returns what has landed now */
 function landWindows(
   account: Account,
   agreement: Agreement,
   byKey: Map<string, Grant>,
   debtAfter: (at: Date) => number,
   done: string[],
-): void {
+): Landing[] {
   const { subscription, landings } = agreement;
-  if (landings.length === 0) return;
+  const landed: Landing[] = [];
+  if (landings.length === 0) return landed;
   withholdSuperseded(account, agreement);
   for (const landing of landings) {
     if (byKey.has(landing.key) || !isDue(account, agreement, landing)) continue;
@@ -122,8 +133,10 @@ function landWindows(
     if (!grant) continue;
     byKey.set(landing.key, grant);
     done.push(`${landing.key} granted`);
+    landed.push(landing);
   }
   replaceEarlier(account, allowancesOf(account, subscription.id), landings, byKey);
+  return landed;
 }
 
 /**

@@ -207,9 +207,8 @@ function wrongAmount(
 
 /** What only a person can decide: money for nothing, until it is refunded. */
 function forAPerson({ paidTwice, duplicates }: AccountCheck, userId: string): Difference[] {
-  const isOpen = ({ money }: PaidLine): boolean => money.refundedMinor < money.paidMinor;
   return [
-    ...paidTwice.filter(isOpen).map((line) =>
+    ...paidTwice.map((line) =>
       difference({
         kind: 'window_paid_twice',
         subjectId: line.key,

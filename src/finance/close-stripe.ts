@@ -15,6 +15,7 @@ import {
 import { isMissing } from '../stripe/client.ts';
 import { userOfSession } from '../stripe/customers.ts';
 import { fetchInvoice, fetchSession } from '../stripe/fetch.ts';
+import { isCatalogues, isOfTollgate } from './payments.ts';
 
 const PAGE = 500;
 const DAY_MS = 86_400_000;
@@ -129,8 +130,8 @@ async function readPage(reading: Reading, all: readonly BulkPayment[]): Promise<
     const currency = lines[0]?.currency;
     // Nothing was sold: no line, no money.
     if (currency === undefined) continue;
-    const isOurs =
-      userOf(one) !== undefined && (one.kind === 'session' || one.fetched.subscriptionId !== null);
+    // Of a customer that is nobody's (yet) as well: its money is paid for credits that nobody has.
+    const isOurs = isOfTollgate(one) && (userOf(one) !== undefined || isCatalogues(context, one));
     if (!isOurs) monthOf(side, currency).outsideMinor += money.paidMinor;
     else count(reading, { id, currency, paidMinor: money.paidMinor }, bookings.get(id));
   }

@@ -1,4 +1,5 @@
 /** Stripe's paid invoices and sessions against our paid lines, line by line and with what went back of their money. */
+import type { Context } from '../context.ts';
 import { clawChange, lineKeyOf } from '../domain/check-account.ts';
 import { difference, sidesOf } from '../domain/differences.ts';
 import { UNKNOWN_PRICE } from '../domain/invoice-lines.ts';
@@ -29,7 +30,7 @@ export async function comparePayments(check: Check, moneyOf: MoneyOf): Promise<n
 }
 
 /** A manual invoice is nothing of ours: packs are sold by their Checkout session only. */
-function isOfTollgate(payment: BulkPayment): boolean {
+export function isOfTollgate(payment: BulkPayment): boolean {
   return payment.kind === 'session' || payment.fetched.subscriptionId !== null;
 }
 
@@ -37,12 +38,14 @@ const customerOf = ({ kind, fetched }: BulkPayment): string | null =>
   kind === 'invoice' ? fetched.customerId : fetched.customer;
 
 /** Whether something of the catalogue was sold: only then do we care for a customer that is nobody's. */
-function isCatalogues({ context }: Check, { kind, fetched }: BulkPayment): boolean {
+export function isCatalogues(
+  { catalogue }: Pick<Context, 'catalogue'>,
+  { kind, fetched }: BulkPayment,
+): boolean {
   const keys =
     kind === 'invoice'
       ? fetched.lines.map(({ price }) => price?.lookupKey ?? null)
       : fetched.lines.map(({ lookupKey }) => lookupKey);
-  const { catalogue } = context;
   return keys.some(
     (key) => planOfPrice(catalogue, key) !== undefined || packOfPrice(catalogue, key) !== undefined,
   );
@@ -54,7 +57,7 @@ async function comparePage(check: Check, page: readonly BulkPayment[], moneyOf: 
   await findings.see(page.map(({ fetched }) => fetched.id));
   const customers = page.flatMap((payment) => {
     const customerId = customerOf(payment);
-    return customerId === null ? [] : [{ customerId, mayAsk: isCatalogues(check, payment) }];
+    return customerId === null ? [] : [{ customerId, mayAsk: isCatalogues(context, payment) }];
   });
   const owners = await ownersOf(check, customers);
   const userOf = (payment: BulkPayment): string | undefined =>
@@ -102,7 +105,7 @@ async function comparePayment(check: Check, known: Known): Promise<void> {
   const currency = payment.fetched.lines[0]?.currency ?? null;
   const customerId = customerOf(payment);
   if (userId === undefined) {
-    if (customerId === null || !isCatalogues(check, payment)) return;
+    if (customerId === null || !isCatalogues(context, payment)) return;
     const stripeSide = { customerId, paymentId: id, paidMinor: money.paidMinor };
     const amount = { moneyMinor: money.paidMinor, currency };
     await findings.add([

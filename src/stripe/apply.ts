@@ -93,7 +93,7 @@ async function takeSnapshot(
   return { snapshot, isNewer };
 }
 
-function alertSettled({ log }: Context, account: Account, { duplicates, paidTwice }: Settled): void {
+function alertSettled({ log }: Context, account: Account, { duplicates, paidTwice, late }: Settled): void {
   const { id: userId, currentSubscriptionId: kept } = account.user;
   if (duplicates.length > 0) {
     const text = 'A user pays for two subscriptions and one counts: cancel and refund the other in Stripe';
@@ -102,6 +102,10 @@ function alertSettled({ log }: Context, account: Account, { duplicates, paidTwic
   for (const { key } of paidTwice) {
     const text = 'Two invoices for one window: the second gives no credits. Refund it if it was not meant';
     log.error({ alert: 'window_paid_twice', userId, key }, text);
+  }
+  for (const { key, end } of late) {
+    const text = 'Paid for a time that was over when it was heard of: its credits have left at once';
+    log.error({ alert: 'late_line', userId, key, end }, text);
   }
 }
 

@@ -16,7 +16,8 @@ const TYPES_A_CALL = 20;
 
 /**
  * Takes in what Stripe lists since the cursor; one that is cut off starts at the same place again.
- * @param since instead of the cursor; Stripe lists 30 days (https://docs.stripe.com/api/events/list)
+ * @param since instead of the cursor, which only moves if nothing between it and `since` is left unread; Stripe lists 30
+ *   days (https://docs.stripe.com/api/events/list)
  * @returns how many were listed, and how many of them were new
  */
 export async function backfillEvents(
@@ -44,6 +45,8 @@ export async function backfillEvents(
       if (newest === undefined || pointer.createdAt > newest) newest = pointer.createdAt;
     }
   }
+  // What lies between the cursor and a later `since` was not read: the next run by itself is to begin before it.
+  if (gte * 1000 > start) return { received, added };
   // By Stripe's clock, not ours. Without any event the start is kept, so that the reach does not move on with time.
   await writeCursor(pool, CURSOR, newest ?? new Date(gte * 1000));
   return { received, added };

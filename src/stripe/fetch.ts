@@ -131,17 +131,20 @@ async function sessionMoney(
   };
 }
 
-/** What a payment intent paid: invoices, or the Checkout session of a pack. Charges do not name either (stripe.md A2). */
+/**
+ * What a payment intent paid: the Checkout session of a pack, or invoices. Charges do not name either (stripe.md A2).
+ * Sessions first: one that also makes an invoice (`invoice_creation`) has given its credits as a session.
+ */
 export async function paymentsOf(
   stripe: Stripe,
   paymentIntentId: string,
 ): Promise<{ invoices: string[]; sessions: string[] }> {
+  const { data } = await stripe.checkout.sessions.list({ payment_intent: paymentIntentId, limit: PAGE });
+  if (data.length > 0) return { invoices: [], sessions: data.map(({ id }) => id) };
   const invoices = new Set<string>();
   const payment = { type: 'payment_intent', payment_intent: paymentIntentId } as const;
   for await (const one of stripe.invoicePayments.list({ payment, limit: PAGE })) {
     invoices.add(parseInvoicePayment(one).invoice);
   }
-  if (invoices.size > 0) return { invoices: [...invoices], sessions: [] };
-  const { data } = await stripe.checkout.sessions.list({ payment_intent: paymentIntentId, limit: PAGE });
-  return { invoices: [], sessions: data.map(({ id }) => id) };
+  return { invoices: [...invoices], sessions: [] };
 }

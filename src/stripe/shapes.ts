@@ -192,9 +192,14 @@ const creditNoteShape = z.object({
   invoice: ref,
   status: z.string(),
   post_payment_amount: z.int(),
+  // Those that Stripe lists as refunds as well; what was given back outside Stripe is in no other list.
   refunds: z
-    .array(z.object({ amount_refunded: z.int() }))
-    .transform((refunds) => refunds.reduce((sum, { amount_refunded }) => sum + amount_refunded, 0)),
+    .array(z.object({ amount_refunded: z.int(), type: z.string().nullish() }))
+    .transform((refunds) =>
+      refunds
+        .filter(({ type }) => type !== 'payment_record_refund')
+        .reduce((sum, { amount_refunded }) => sum + amount_refunded, 0),
+    ),
 });
 export type CreditNoteShape = z.output<typeof creditNoteShape>;
 export const parseCreditNote = (value: unknown): CreditNoteShape => creditNoteShape.parse(value);

@@ -255,3 +255,42 @@ test('what was spent of a month before its change was heard of is not given agai
   // Of the month that was bought half, 50 credits, lies beyond the running one; who hears at once spends 30 of those.
   expect(credits(late)).toBe(20);
 });
+
+test('a window that was paid twice is told of until the money of the second line has gone back', () => {
+  const facts = (money: Partial<PaidLine['money']>): Facts => ({
+    subscriptions: [subscription('a', START)],
+    lines: [
+      line('1', 'a', START, day(31)),
+      line('2', 'a', START, day(31), {
+        lineId: 'il_2',
+        paidAt: day(1),
+        money: { paidMinor: 2_000, refundedMinor: 0, disputedMinor: 0, creditedMinor: 0, ...money },
+      }),
+    ],
+  });
+  const account = freeUser();
+  hear(account, day(2), facts({}));
+  expect(credits(account)).toBe(100);
+  const told = (of: Facts): string[] => settle(account, of).paidTwice.map(({ key }) => key);
+  expect(told(facts({}))).toEqual(['inv:in_2:il_1']);
+  expect(told(facts({ refundedMinor: 1_999 }))).toEqual(['inv:in_2:il_1']);
+  expect(told(facts({ refundedMinor: 1_000, creditedMinor: 1_000 }))).toEqual([]);
+  expect(credits(account)).toBe(100);
+});
+
+test('a year that has ended gives no month after its end, however late somebody looks', () => {
+  const end = addMonths(START, 12);
+  const ended = subscription('a', START, {
+    interval: 'year',
+    currentPeriodEnd: end,
+    status: 'canceled',
+    endedAt: day(40),
+  });
+  const account = freeUser();
+  hear(account, day(200), {
+    subscriptions: [ended],
+    lines: [line('1', 'a', START, end, { interval: 'year' })],
+  });
+  const bought = account.grantsThat(({ invoiceId }) => invoiceId !== null).map(({ key }) => key);
+  expect(bought).toEqual(['inv:in_1:il_1', 'inv:in_1:il_1:m2']);
+});

@@ -186,3 +186,30 @@ test('what is not booked, and what was given for nothing, is listed', async () =
     { kind: 'ledger_balances', tokens: 5 },
   ]);
 }, 60_000);
+
+test('what a customer that is nobody’s has paid for the catalogue is listed until somebody says whose it is', async () => {
+  const month = monthOf(context().clock.now());
+  const { data } = await service.stripe.prices.list({ lookup_keys: ['pro_annual'] });
+  const stranger = await service.stripe.customers.create({
+    payment_method: 'pm_card_visa',
+    invoice_settings: { default_payment_method: 'pm_card_visa' },
+  });
+  const before = await closeMonth(context(), month);
+  await service.stripe.subscriptions.create({ customer: stranger.id, items: [{ price: data[0]!.id }] });
+  const manual = await service.stripe.invoices.create({ customer: stranger.id });
+  await service.stripe.invoiceItems.create({ customer: stranger.id, invoice: manual.id!, amount: 700 });
+  await service.stripe.invoices.pay(manual.id!);
+  const usdOf = (close: Close) => close.currencies.find(({ currency }) => currency === 'usd')!;
+  const unknown = await closeMonth(context(), month);
+  expect(unknown.differences.filter(({ kind }) => kind === 'not_booked')).toMatchObject([
+    { currency: 'usd', moneyMinor: 20_000 },
+  ]);
+  expect(usdOf(unknown)).toMatchObject({ differenceMinor: 20_000, stripe: { outsideMinor: 700 } });
+  await service.stripe.customers.update(stranger.id, {
+    metadata: { tollgate_user_id: await service.signUp() },
+  });
+  await service.settle();
+  const known = await closeMonth(context(), month);
+  expect(known.differences).toEqual(before.differences);
+  expect(usdOf(known).differenceMinor).toBe(0);
+}, 60_000);

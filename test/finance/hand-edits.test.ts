@@ -2,7 +2,9 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { consume } from '../../src/lib/credits.ts';
 import { verifyLedgers } from '../../src/lib/parking.ts';
+import { syncSubscription } from '../../src/stripe/sync.ts';
 import { request, Service } from '../stripe/harness.ts';
+import { editedStripe } from '../support/edited-stripe.ts';
 import { grantTokensByHand } from './hands.ts';
 import { byHand, reconcile, repairAll } from './support.ts';
 
@@ -41,6 +43,29 @@ test('a renewal that was never heard of is one missing grant, its stale snapshot
   await service.advance(31);
   await loseEvents();
   expect(await findAndMend(userId, 'missing_grant')).toMatchObject({ plan: 'pro', credits: 100 });
+});
+
+test('the end of a subscription that was never heard of is found, although Stripe lists it only when asked for all', async () => {
+  const userId = await subscriber();
+  await service.stripe.subscriptions.cancel((await service.subscriptionOf(userId)).id);
+  await loseEvents();
+  expect(await findAndMend(userId, 'stale_subscription')).toMatchObject({ plan: 'free', credits: 0 });
+});
+
+test('what changes between the reading of a page and of our rows is no difference', async () => {
+  const { context } = service;
+  const userId = await subscriber();
+  const { id } = await service.subscriptionOf(userId);
+  let isChanged = false;
+  const stripe = editedStripe(service.sandbox.url, async (path) => {
+    if (path !== '/v1/subscriptions' || isChanged) return;
+    isChanged = true;
+    await service.stripe.subscriptions.update(id, { cancel_at_period_end: true });
+    await syncSubscription(context, id);
+  });
+  expect((await reconcile({ context: { ...context, stripe } })).found).toEqual([]);
+  expect(isChanged).toBe(true);
+  await loseEvents();
 });
 
 test('a grant deleted with the last of its entries is granted anew', async () => {

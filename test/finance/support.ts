@@ -14,7 +14,7 @@ export interface Outcome {
 }
 
 export async function reconcile(
-  { context }: Service,
+  { context }: Pick<Service, 'context'>,
   scope: { userId?: string; since?: Date } = {},
   names: Record<string, string> = {},
 ): Promise<Outcome> {

@@ -1,8 +1,21 @@
 // No order is promised and many events share a second: what Stripe says now wins, never what came last (C2 7 to 11).
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import { syncSubscription } from '../../src/stripe/sync.ts';
+import type { Context } from '../../src/context.ts';
+import { syncInvoice, syncSubscription } from '../../src/stripe/sync.ts';
 import { type Delivery, type Service, sign } from '../stripe/harness.ts';
-import { lost, only, type Scene, signed, spend, startScene, subscribe, switchTo, without } from './scene.ts';
+import { editedStripe } from '../support/edited-stripe.ts';
+import {
+  lost,
+  only,
+  refund,
+  type Scene,
+  signed,
+  spend,
+  startScene,
+  subscribe,
+  switchTo,
+  without,
+} from './scene.ts';
 
 let scene: Scene;
 let service: Service;
@@ -105,6 +118,46 @@ test('of two reads that overlap the later one wins, whichever is written first',
   await switchTo(service, userId, 'pro_monthly', { proration_behavior: 'none' });
   await syncSubscription(context, id);
   expect((await service.balance(userId)).plan).toBe('team');
+});
+
+/** @returns a sync that has read the subscription, and whose answer is on its way until `arrive` is called */
+async function heldUp(
+  sync: (context: Context) => Promise<unknown>,
+  subscriptionId: string,
+): Promise<{ arrive(): Promise<unknown> }> {
+  let letGo = (): void => undefined;
+  let slow: Promise<unknown> = Promise.resolve();
+  await new Promise<void>((hasRead) => {
+    const stripe = editedStripe(service.sandbox.url, async (path) => {
+      if (path !== `/v1/subscriptions/${subscriptionId}`) return;
+      await new Promise<void>((resolve) => {
+        letGo = resolve;
+        hasRead();
+      });
+    });
+    slow = sync({ ...service.context, stripe });
+  });
+  return {
+    arrive: () => {
+      letGo();
+      return slow;
+    },
+  };
+}
+
+test('a read whose answer is held up on its way overwrites neither plan nor money that was read after it', async () => {
+  const userId = await service.subscriber();
+  const { id, latest_invoice: invoice } = await service.subscriptionOf(userId);
+  const plan = await heldUp((slow) => syncSubscription(slow, id), id);
+  const money = await heldUp((slow) => syncInvoice(slow, String(invoice)), id);
+  await switchTo(service, userId, 'team_monthly', { proration_behavior: 'none' });
+  await refund(service, userId, 500);
+  await syncInvoice(service.context, String(invoice));
+  const now = { plan: 'team', credits: 75, allowance: 75 };
+  expect(await service.balance(userId)).toEqual(now);
+  await plan.arrive();
+  await money.arrive();
+  expect(await service.balance(userId)).toEqual(now);
 });
 
 test('the end of the old subscription takes neither the new plan nor its credits', async () => {

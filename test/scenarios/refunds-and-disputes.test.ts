@@ -4,6 +4,7 @@ import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { refund as refundConsumption } from '../../src/lib/credits.ts';
 import { captureHold, placeHold, releaseHold } from '../../src/lib/holds.ts';
 import { request, type Service } from '../stripe/harness.ts';
+import { editedStripe } from '../support/edited-stripe.ts';
 import {
   chargeOf,
   closeDispute,
@@ -29,6 +30,16 @@ beforeEach(() => service.settle(lost).then(() => undefined));
 afterAll(() => scene.stop());
 
 const credits = async (userId: string) => (await service.balance(userId)).credits;
+/** While Stripe's answers are what `edit` makes of the sandbox's. */
+async function withAnswers(
+  edit: Parameters<typeof editedStripe>[1],
+  work: () => Promise<unknown>,
+): Promise<void> {
+  const { stripe } = service.context;
+  service.context.stripe = editedStripe(service.sandbox.url, edit);
+  await work();
+  service.context.stripe = stripe;
+}
 const twice = () => service.settle((all) => [...all, ...[...all].reverse()]);
 
 test('cumulative refunds are not subtracted each time, and a repeated event takes nothing', async () => {
@@ -246,6 +257,37 @@ test('a credit note counts as far as it was no refund: by refund, to the balance
     await twice();
     expect(await credits(userId)).toBe(left);
   }
+});
+
+test('a credit note counts what was refunded outside Stripe, which is in no list of refunds', async () => {
+  const userId = await service.subscriber();
+  const [invoice] = await invoicesOf(service, userId);
+  await service.stripe.creditNotes.create({ invoice: invoice!.id!, amount: 500, out_of_band_amount: 500 });
+  await withAnswers(
+    (path, { data }) => {
+      if (path === '/v1/credit_notes')
+        data[0].refunds = [{ amount_refunded: 500, refund: null, type: 'payment_record_refund' }];
+    },
+    () => service.settle(),
+  );
+  expect(await credits(userId)).toBe(75);
+});
+
+test('a pack whose session made an invoice is taken back by its session', async () => {
+  const userId = await service.signUp();
+  await service.buy(userId, { pack: 'pack_50' });
+  await service.settle();
+  const invoice = await service.stripe.invoices.create({ customer: await service.customerOf(userId) });
+  const paid = { id: 'inpay_1', object: 'invoice_payment', invoice: invoice.id, status: 'paid' };
+  await refund(service, userId, 500);
+  await withAnswers(
+    (path, body) => {
+      if (path === '/v1/invoice_payments')
+        body.data = [{ ...paid, amount_paid: 1000, payment: { type: 'payment_intent' } }];
+    },
+    () => service.settle(),
+  );
+  expect(await service.balance(userId)).toMatchObject({ top_up: 25 });
 });
 
 test('a credit note on an unpaid invoice lowers what is to be paid and takes no credits', async () => {

@@ -108,7 +108,9 @@ test('an uncollectible invoice that is paid months late is explained and gives n
   expect(await service.balance(userId)).toEqual(FREE);
   await service.payments(userId, 'succeeds');
   await service.stripe.invoices.pay(invoice!.id!);
-  await service.settle();
+  service.alerts.splice(0);
+  await service.settle((all) => [...all, ...all]);
+  expect(service.alerts).toEqual(['late_line']);
   expect(await service.balance(userId)).toEqual(FREE);
   const { rows } = await service.context.pool.query(
     'select amount_tokens, expired_tokens, cost_basis_minor from credit_grants where user_id = $1 and invoice_id = $2',

@@ -9,6 +9,7 @@ import {
   createPortalSession,
   resumeSubscription,
 } from '../../src/stripe/billing.ts';
+import { ensureCustomer } from '../../src/stripe/customers.ts';
 import { requirePrices } from '../../src/stripe/prices.ts';
 import { request, Service } from './harness.ts';
 
@@ -136,6 +137,16 @@ test('a process that died after making the session finds it again', async () => 
   const second = await checkout({ userId, plan: 'pro' }, 'died');
   expect(second).toMatchObject({ body: first.body, replayed: false });
   expect((await service.stripe.checkout.sessions.retrieve(String(first.body.sessionId))).status).toBe('open');
+});
+
+test('a process that died after making the customer finds it again', async () => {
+  const userId = await service.signUp();
+  const made = await ensureCustomer(service.context, userId);
+  // It had no time to bind it.
+  const { pool } = service.context;
+  await pool.query('delete from stripe_customers where id = $1', [made]);
+  await pool.query('update users set stripe_customer_id = null where id = $1', [userId]);
+  expect(await ensureCustomer(service.context, userId)).toBe(made);
 });
 
 test('a customer that was deleted in Stripe is tombstoned, and the user can buy again', async () => {

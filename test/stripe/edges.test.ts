@@ -157,6 +157,29 @@ test('seats that are added twice in one second are both there', async () => {
   expect(await service.balance(userId)).toEqual({ plan: 'pro', credits: 500, allowance: 500 });
 });
 
+test('lines behind the first ten of an invoice, and invoices behind the first page, are read as well', async () => {
+  const own = await Service.start();
+  try {
+    const userId = await own.subscriber();
+    const customer = await own.customerOf(userId);
+    const { id: subscription } = await own.subscriptionOf(userId);
+    for (let extra = 1; extra <= 12; extra++) {
+      await own.stripe.invoiceItems.create({ customer, subscription, amount: extra, currency: 'usd' });
+    }
+    await own.advance(24 * 31);
+    // Of two years one event is heard, the last.
+    await own.settle((all) => all.filter(({ event }) => event.type === 'invoice.paid').slice(-1));
+    const { rows } = await own.context.pool.query(
+      `select count(*) as lines, count(distinct payment_id) as invoices from paid_lines where user_id = $1`,
+      [userId],
+    );
+    expect(rows).toEqual([{ lines: 25 + 12, invoices: 25 }]);
+    expect(await own.balance(userId)).toEqual({ plan: 'pro', credits: 100, allowance: 100 });
+  } finally {
+    await own.stop();
+  }
+}, 60_000);
+
 test('chaos: shuffled, doubled, a third of it lost, and healed by the backfill', async () => {
   const own = await Service.start();
   try {

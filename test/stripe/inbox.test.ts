@@ -6,7 +6,7 @@ import { parkUser } from '../../src/store/parking.ts';
 import { backfillEvents, sweepInbox } from '../../src/stripe/backfill.ts';
 import { handleStripeEvent } from '../../src/stripe/handle.ts';
 import { listStripeEvents, readStripeEvent, replayStripeEvent } from '../../src/stripe/inbox.ts';
-import { Service } from './harness.ts';
+import { type Delivery, Service } from './harness.ts';
 
 let service: Service;
 beforeAll(async () => {
@@ -25,9 +25,12 @@ test('events of a customer whom nobody knows are parked, and resolved when the c
   await pool.query('delete from stripe_customers where id = $1', [customer]);
   await pool.query('update users set stripe_customer_id = null where id = $1', [userId]);
   await service.stripe.customers.update(customer, { metadata: { tollgate_user_id: '' } });
-  const received = await service.settle((all) =>
-    all.filter(({ event }) => event.type !== 'checkout.session.completed'),
-  );
+  const isCompleted = ({ event }: Delivery): boolean => event.type === 'checkout.session.completed';
+  let completed: Delivery[] = [];
+  const received = await service.settle((all) => {
+    completed = all.filter(isCompleted);
+    return all.filter((one) => !isCompleted(one));
+  });
   const paid = received.find(({ event }) => event.type === 'invoice.paid')!;
   expect(await findEvent(pool, paid.event.id)).toMatchObject({ status: 'parked', attempts: 1 });
   expect(await service.balance(userId)).toEqual({ plan: 'free', credits: 5, allowance: 5 });
@@ -40,8 +43,7 @@ test('events of a customer whom nobody knows are parked, and resolved when the c
   expect(await findEvent(pool, paid.event.id)).toMatchObject({ status: 'parked', attempts: 2 });
   expect(service.alerts).toContain('event_parked');
 
-  await backfillEvents(service.context);
-  await service.work();
+  for (const delivery of completed) await service.receive(delivery);
   expect(await service.balance(userId)).toEqual(PRO);
   expect(await findEvent(pool, paid.event.id)).toMatchObject({ status: 'handled', userId });
   expect((await service.eventsByStatus()).parked).toBeUndefined();
@@ -96,6 +98,42 @@ test('events that were never delivered are read from Stripe, once', async () => 
   await service.work();
   expect(await service.balance(userId)).toEqual(PRO);
   expect((await backfillEvents(service.context)).added).toBe(0);
+});
+
+test('an event that Stripe lists late, after one that was made after it, is read all the same', async () => {
+  const { context } = service;
+  const userId = await service.signUp();
+  await service.buy(userId, { plan: 'pro' });
+  await service.settle(() => []);
+  await service.control('/clock/advance', { seconds: 600 });
+  // As if the list had shown a newer event first, and this one not yet.
+  const { rowCount } = await context.pool.query(
+    `update sync_cursors set position = $1 where name = 'stripe-events'`,
+    [service.sandbox.now()],
+  );
+  expect(rowCount).toBe(1);
+  await backfillEvents(context);
+  await service.work();
+  expect(await service.balance(userId)).toEqual(PRO);
+});
+
+test('a backfill since a later time skips nothing that has not been read yet', async () => {
+  const { context } = service;
+  await backfillEvents(context);
+  const userId = await service.signUp();
+  await service.buy(userId, { plan: 'pro' });
+  await service.settle(() => []);
+  await service.advance(2);
+  await service.buy(await service.signUp(), { plan: 'pro' });
+  await service.settle(() => []);
+  const now = service.sandbox.now().getTime();
+  expect((await backfillEvents(context, new Date(now - 3_600_000))).added).toBeGreaterThan(0);
+  expect((await backfillEvents(context, new Date(now + 365 * 86_400_000))).received).toBe(0);
+  await service.work();
+  expect(await service.balance(userId)).toMatchObject({ plan: 'free' });
+  await backfillEvents(context);
+  await service.work();
+  expect(await service.balance(userId)).toEqual(PRO);
 });
 
 test('a failure leaves the event with its reason and a later attempt, and after ten it waits for a human', async () => {
