@@ -21,6 +21,7 @@ type DoorContext = Pick<Context, 'pool' | 'catalogue'>;
 function newDoor({ pool, catalogue }: DoorContext): Door {
   return new GroupQueue(pool, {
     max: GROUP_MAX,
+    groupsOfAllMax: 1,
     apartAtOnceMax: APART_AT_ONCE_MAX,
     together: (lane, requests) => decideGroup({ pool, catalogue, waits: false }, lane, requests),
     async apart(lane, requests) {

@@ -8,6 +8,7 @@ import type { Lane } from '../store/lanes.ts';
 import { GroupQueue, type Outcome } from './group-queue.ts';
 
 const BATCH_MAX = 500;
+const BATCHES_OF_ALL_MAX = 2;
 
 interface Consume {
   userId: string;
@@ -22,6 +23,7 @@ export class ConsumeBatcher {
   constructor(pool: Pool) {
     this.#queue = new GroupQueue(pool, {
       max: BATCH_MAX,
+      groupsOfAllMax: BATCHES_OF_ALL_MAX,
       together: (lane, consumes) => decideTogether(pool, lane, consumes),
       apart: (_lane, consumes) => Promise.all(consumes.map(decideOtherwise)),
       // The door has a limit of its own.

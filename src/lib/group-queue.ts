@@ -1,6 +1,8 @@
 /**
  * What group commit is made of. While one group is being committed the requests that arrive gather, and go out together
- * as the next; no timer, so an idle service commits at once. On one PostgreSQL there is one such lane; on Citus one for
+ * as the next; no timer, so an idle service commits at once. A second group, of other users, may go out beside the first
+ * where enough have gathered for one: it is decided while the first waits for its flush to disk. On one PostgreSQL there
+ * is one such lane; on Citus one for
  * each bucket, of which a few commit at once and the others gather meanwhile (docs/decisions/0008). What a group cannot
  * decide is decided apart from it, and so is each request of a group that failed: no request fails or waits because of
  * another user's.
@@ -9,6 +11,8 @@ import { setImmediate as turnOfEventLoop } from 'node:timers/promises';
 import { TollgateError } from '../errors.ts';
 import { isReachable, type Pool } from '../store/database.ts';
 import { type Lane, readLanes } from '../store/lanes.ts';
+import { HeldUsers } from './held-users.ts';
+import { LaneQueues } from './lane-queues.ts';
 
 /**
  * With so many waiting the next group goes out before the last one is answered; with fewer it waits for what arrives in
@@ -17,7 +21,7 @@ import { type Lane, readLanes } from '../store/lanes.ts';
  */
 const ENOUGH = 24;
 /** Each takes a connection; beyond this, what waits is better gathered into larger groups. */
-const LANES_AT_ONCE_MAX = 6;
+const GROUPS_AT_ONCE_MAX = 6;
 /** More than a second of work: whoever comes then is better off with another process, or later. */
 const WAITING_MAX = 10_000;
 const RETRY_AFTER_SECONDS = 1;
@@ -28,6 +32,8 @@ export type Outcome<Result> = { result: Result } | { error: unknown };
 export interface GroupRules<Request, Result> {
   /** Requests of one group. */
   max: number;
+  /** Groups at once in the lane that has everybody. A bucket has one: its groups are small as it is. */
+  groupsOfAllMax: number;
   /**
    * One commit for all, or an error and none.
    * @param requests of users of this lane
@@ -49,12 +55,10 @@ interface Waiting<Request, Result> {
   reject(error: unknown): void;
 }
 
-/** Requests of one user. */
+/** Requests of one user, who is held. */
 interface Apart<W> {
   userId: string;
-  underWay: W[];
-  /** Arrived meanwhile; they go the common way again, where a group can decide them once what was due is applied. */
-  meanwhile: W[];
+  requests: W[];
 }
 
 export class GroupQueue<Request extends { userId: string }, Result> {
@@ -67,12 +71,13 @@ export class GroupQueue<Request extends { userId: string }, Result> {
   #isAsking = false;
   /** Until then. */
   #arrived: Waiting<Request, Result>[] = [];
-  /** Lanes with what waits in them, in the order in which they will be taken. */
-  readonly #queues = new Map<Lane, Waiting<Request, Result>[]>();
-  readonly #committing = new Set<Lane>();
-  readonly #apart = new Map<string, Apart<Waiting<Request, Result>>>();
-  /** Those of them whose turn has not come. */
-  readonly #nextApart: Apart<Waiting<Request, Result>>[] = [];
+  readonly #queues = new LaneQueues<Waiting<Request, Result>>();
+  /** Groups under way: in each lane that has any, and in all. */
+  readonly #underWay = new Map<Lane, number>();
+  #groupsUnderWay = 0;
+  /** In a group or apart. */
+  readonly #held = new HeldUsers<Waiting<Request, Result>>();
+  readonly #apart: Apart<Waiting<Request, Result>>[] = [];
   #apartAtOnce = 0;
 
   constructor(pool: Pool, rules: GroupRules<Request, Result>) {
@@ -95,22 +100,19 @@ export class GroupQueue<Request extends { userId: string }, Result> {
   }
 
   #enqueue(waiting: Waiting<Request, Result>): void {
-    const { userId } = waiting.request;
-    const apart = this.#apart.get(userId);
-    if (apart) {
-      apart.meanwhile.push(waiting);
-      return;
-    }
     if (!this.#laneOf) {
       this.#arrived.push(waiting);
       void this.#askForLanes();
       return;
     }
-    const lane = this.#laneOf(userId);
-    const queue = this.#queues.get(lane);
-    if (queue) queue.push(waiting);
-    else this.#queues.set(lane, [waiting]);
-    this.#startLane(lane);
+    this.#place(waiting);
+    this.#startGroup(this.#laneOf(waiting.request.userId));
+  }
+
+  #place(waiting: Waiting<Request, Result>): void {
+    const { userId } = waiting.request;
+    if (this.#held.has(userId)) this.#held.wait(userId, waiting);
+    else this.#queues.push(this.#laneOf?.(userId) ?? null, waiting);
   }
 
   async #askForLanes(): Promise<void> {
@@ -126,15 +128,24 @@ export class GroupQueue<Request extends { userId: string }, Result> {
     }
   }
 
-  #startLane(lane: Lane): void {
-    if (this.#committing.has(lane) || this.#committing.size >= LANES_AT_ONCE_MAX) return;
-    this.#committing.add(lane);
+  #startGroup(lane: Lane): void {
+    const underWay = this.#underWay.get(lane) ?? 0;
+    const most = lane === null ? this.#rules.groupsOfAllMax : 1;
+    if (underWay >= most || this.#groupsUnderWay >= GROUPS_AT_ONCE_MAX) return;
+    if (underWay > 0 && this.#queues.lengthOf(lane) < ENOUGH) return;
+    this.#underWay.set(lane, underWay + 1);
+    this.#groupsUnderWay++;
     void this.#commit(lane);
   }
 
   async #commit(lane: Lane): Promise<void> {
-    if ((this.#queues.get(lane)?.length ?? 0) < ENOUGH) await turnOfEventLoop();
+    if (this.#queues.lengthOf(lane) < ENOUGH) await turnOfEventLoop();
     const group = this.#nextGroup(lane);
+    if (group.length === 0) {
+      // What gathered in that turn was enough for the second group, which took it.
+      this.#end(lane);
+      return;
+    }
     let outcomes: (Outcome<Result> | undefined)[];
     try {
       outcomes = await this.#rules.together(
@@ -144,27 +155,45 @@ export class GroupQueue<Request extends { userId: string }, Result> {
     } catch (error) {
       outcomes = await this.#outcomesOfFailed(group, error);
     }
+    const apart = this.#setApart(group.filter((_, index) => !outcomes[index]));
+    for (const userId of usersOf(group)) if (!apart.has(userId)) this.#letGo(userId);
     // The database goes on with the next while these are answered.
-    this.#startNext(lane);
+    this.#end(lane);
     await sent();
-    this.#settleGroup(group, outcomes);
+    group.forEach((waiting, index) => {
+      const outcome = outcomes[index];
+      if (outcome) this.#settle(waiting, outcome);
+    });
   }
 
-  #startNext(done: Lane): void {
-    this.#committing.delete(done);
-    for (const next of this.#queues.keys()) {
-      if (this.#committing.size >= LANES_AT_ONCE_MAX) break;
-      this.#startLane(next);
+  #end(done: Lane): void {
+    const underWay = (this.#underWay.get(done) ?? 1) - 1;
+    if (underWay === 0) this.#underWay.delete(done);
+    else this.#underWay.set(done, underWay);
+    this.#groupsUnderWay--;
+    this.#startWaiting();
+  }
+
+  #startWaiting(): void {
+    for (const lane of this.#queues.lanes()) {
+      if (this.#groupsUnderWay >= GROUPS_AT_ONCE_MAX) break;
+      this.#startGroup(lane);
     }
   }
 
   #nextGroup(lane: Lane): Waiting<Request, Result>[] {
-    const queue = this.#queues.get(lane) ?? [];
-    const taken = queue.splice(0, this.#rules.max);
-    // What is left goes to the end of the line.
-    this.#queues.delete(lane);
-    if (queue.length > 0) this.#queues.set(lane, queue);
-    return taken;
+    const users = new Set<string>();
+    return this.#queues.take(lane, this.#rules.max).filter((waiting) => {
+      const { userId } = waiting.request;
+      // In the group before this one, which had no room for all of its user's requests.
+      if (this.#held.has(userId) && !users.has(userId)) {
+        this.#held.wait(userId, waiting);
+        return false;
+      }
+      users.add(userId);
+      this.#held.hold(userId);
+      return true;
+    });
   }
 
   /** Where the database is away it is away for all of them; else one of them is at fault, and they are taken apart. */
@@ -176,54 +205,48 @@ export class GroupQueue<Request extends { userId: string }, Result> {
     return group.map(() => (isAtFault ? undefined : { error }));
   }
 
-  #settleGroup(
-    group: readonly Waiting<Request, Result>[],
-    outcomes: readonly (Outcome<Result> | undefined)[],
-  ): void {
-    const undecided = new Map<string, Waiting<Request, Result>[]>();
-    group.forEach((waiting, index) => {
-      const outcome = outcomes[index];
-      const others = undecided.get(waiting.request.userId);
-      if (outcome) this.#settle(waiting, outcome);
-      else if (others) others.push(waiting);
-      else undecided.set(waiting.request.userId, [waiting]);
-    });
-    for (const [userId, underWay] of undecided) this.#setApart(userId, underWay);
-  }
-
-  #setApart(userId: string, underWay: Waiting<Request, Result>[]): void {
-    const known = this.#apart.get(userId);
-    if (known) {
-      known.meanwhile.push(...underWay);
-      return;
+  /**
+   * All that a group has left undecided of a user, who stays held.
+   * @returns the users
+   */
+  #setApart(undecided: readonly Waiting<Request, Result>[]): ReadonlyMap<string, unknown> {
+    const ofUsers = new Map<string, Waiting<Request, Result>[]>();
+    for (const waiting of undecided) {
+      const others = ofUsers.get(waiting.request.userId);
+      if (others) others.push(waiting);
+      else ofUsers.set(waiting.request.userId, [waiting]);
     }
-    const apart = { userId, underWay, meanwhile: [] };
-    this.#apart.set(userId, apart);
-    this.#nextApart.push(apart);
+    for (const [userId, requests] of ofUsers) this.#apart.push({ userId, requests });
     this.#startApart();
+    return ofUsers;
   }
 
   #startApart(): void {
     while (this.#apartAtOnce < this.#rules.apartAtOnceMax) {
-      const apart = this.#nextApart.shift();
+      const apart = this.#apart.shift();
       if (!apart) return;
       this.#apartAtOnce++;
       void this.#decideApart(apart);
     }
   }
 
-  async #decideApart({ userId, underWay, meanwhile }: Apart<Waiting<Request, Result>>): Promise<void> {
+  async #decideApart({ userId, requests }: Apart<Waiting<Request, Result>>): Promise<void> {
     const outcomes = await this.#outcomesApart(
       this.#laneOf?.(userId) ?? null,
-      underWay.map(({ request }) => request),
+      requests.map(({ request }) => request),
     );
-    underWay.forEach((waiting, index) => {
+    requests.forEach((waiting, index) => {
       this.#settle(waiting, outcomes[index] ?? { error: new Error('A request was left undecided.') });
     });
     this.#apartAtOnce--;
-    this.#apart.delete(userId);
-    for (const waiting of meanwhile) this.#enqueue(waiting);
+    this.#letGo(userId);
+    this.#startWaiting();
     this.#startApart();
+  }
+
+  /** What has waited goes the common way, where a group can decide it once what was due is applied: #startWaiting. */
+  #letGo(userId: string): void {
+    for (const waiting of this.#held.letGo(userId)) this.#place(waiting);
   }
 
   async #outcomesApart(lane: Lane, requests: readonly Request[]): Promise<Outcome<Result>[]> {
@@ -242,6 +265,10 @@ export class GroupQueue<Request extends { userId: string }, Result> {
     if ('error' in outcome) reject(outcome.error);
     else resolve(outcome.result);
   }
+}
+
+function usersOf(requests: readonly { request: { userId: string } }[]): ReadonlySet<string> {
+  return new Set(requests.map(({ request }) => request.userId));
 }
 
 /** The pool hands out a connection in the next tick: after it the statement is on its way. */

@@ -1,5 +1,5 @@
-// Which batches go out, and when, where the database wants one bucket in each. The database here only notes what it is
-// asked and answers when it is told to; test/lib/consume-batcher.test.ts has a real one.
+// Which batches go out, and when. The database here only notes what it is asked and answers when it is told to;
+// test/lib/consume-batcher.test.ts has a real one.
 import { setImmediate as turnOfEventLoop } from 'node:timers/promises';
 import { expect, it } from 'vitest';
 import { ConsumeBatcher } from '../../src/lib/consume-batcher.ts';
@@ -8,7 +8,7 @@ import { bucketOf } from '../../src/store/bucket.ts';
 const AT_ONCE = 6;
 
 interface Asked {
-  bucket: number;
+  bucket: number | null;
   users: string[];
   answer(): void;
 }
@@ -29,17 +29,22 @@ const requestOf = (userId: string, key: string) => ({
   now: new Date(0),
 });
 
+/** As `consume_batch` gives it: columns by place, and the answers in full. */
+function answerOf(users: readonly string[]) {
+  return { rows: users.map(() => ({ o_outcome: 'reused' })) };
+}
+
 const neverAlone = () => Promise.reject(new Error('not asked for'));
 
-function open() {
+function open({ lanes = 1024 } = {}) {
   const asked: Asked[] = [];
   const query = async (statement: string | { values: unknown[] }) => {
-    if (typeof statement === 'string') return { rows: [{ lanes: 1024 }] };
-    const [bucket, buckets, users] = statement.values as [number, number[], string[]];
-    expect(buckets.every((each) => each === bucket)).toBe(true);
+    if (typeof statement === 'string') return { rows: [{ lanes }] };
+    const [bucket, buckets, users] = statement.values as [number | null, number[], string[]];
+    if (bucket !== null) expect(buckets.every((each) => each === bucket)).toBe(true);
     expect(users.map(bucketOf)).toEqual(buckets);
     await new Promise<void>((resolve) => asked.push({ bucket, users, answer: resolve }));
-    return { rows: users.map(() => ({ o_outcome: 'reused' })) };
+    return answerOf(users);
   };
   const batcher = new ConsumeBatcher({ query } as never);
   let keys = 0;
@@ -84,7 +89,7 @@ it('a database that does not say how many lanes there are fails who has asked so
     if (isAway) throw new Error('connection refused');
     if (typeof statement === 'string') return { rows: [{ lanes: 1 }] };
     expect(statement.values[0]).toBeNull();
-    return { rows: (statement.values[2] as string[]).map(() => ({ o_outcome: 'reused' })) };
+    return answerOf(statement.values[2] as string[]);
   };
   const batcher = new ConsumeBatcher({ query } as never);
   const decide = (userId: string) => batcher.decide(requestOf(userId, 'key'), neverAlone);
@@ -92,4 +97,42 @@ it('a database that does not say how many lanes there are fails who has asked so
   expect(refused.map(({ status }) => status)).toEqual(['rejected', 'rejected']);
   isAway = false;
   expect(await Promise.all(['a', 'b'].map(decide))).toEqual([{ outcome: 'reused' }, { outcome: 'reused' }]);
+});
+
+it('in one lane a second batch goes out beside the first once enough have gathered, and no third', async () => {
+  const { asked, decide } = open({ lanes: 1 });
+  const from = (first: number, count: number) =>
+    Array.from({ length: count }, (_, n) => decide(`user-${first + n}`));
+  const decisions = from(0, 3);
+  await settle();
+  expect(asked.map(({ users }) => users.length)).toEqual([3]);
+  decisions.push(...from(3, 20));
+  await settle();
+  expect(asked).toHaveLength(1);
+  decisions.push(...from(23, 200));
+  await settle();
+  expect(asked).toHaveLength(2);
+  for (let answered = 0; answered < asked.length; await settle()) asked[answered++]!.answer();
+  expect(await Promise.all(decisions)).toHaveLength(223);
+  expect(asked.flatMap(({ users }) => users)).toHaveLength(223);
+});
+
+it('a user is in one batch at a time: what comes meanwhile goes out together afterwards, in order', async () => {
+  const { asked, decide } = open({ lanes: 1 });
+  const decisions = [decide('hot')];
+  await settle();
+  for (let n = 0; n < 600; n++) decisions.push(decide('hot'));
+  for (let n = 0; n < 40; n++) decisions.push(decide(`user-${n}`));
+  await settle();
+  // The others did not wait for the hot one.
+  expect(asked.map(({ users }) => users.includes('hot'))).toEqual([true, false]);
+  for (let answered = 0; answered < asked.length; await settle()) {
+    const underWay = asked.slice(answered).flatMap(({ users }) => [...new Set(users)]);
+    expect(new Set(underWay).size).toBe(underWay.length);
+    asked[answered++]!.answer();
+  }
+  expect(await Promise.all(decisions)).toHaveLength(641);
+  const ofHot = asked.map(({ users }) => users.filter((userId) => userId === 'hot').length);
+  // A batch has room for 500; 16 of the others were too few for a second one.
+  expect(ofHot.filter((count) => count > 0)).toEqual([1, 484, 116]);
 });
