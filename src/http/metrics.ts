@@ -6,6 +6,7 @@
 import type { Request, Response } from 'express';
 import { collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import type { Context } from '../context.ts';
+import { changesWaiting } from '../lib/account-door.ts';
 import { consumesWaiting } from '../lib/consume-batcher.ts';
 import { countUnfinishedEvents } from '../store/inbox.ts';
 
@@ -40,6 +41,14 @@ export class Metrics {
       registers,
       collect() {
         this.set(consumesWaiting(context.pool));
+      },
+    });
+    new Gauge({
+      name: 'tollgate_changes_waiting',
+      help: 'Holds, captures, releases, refunds and the like without an answer yet; 503 beyond 10,000',
+      registers,
+      collect() {
+        this.set(changesWaiting(context));
       },
     });
     const unfinished = () => this.#unfinished();

@@ -48,6 +48,11 @@ function doorOf(context: DoorContext): Door {
   return door;
 }
 
+/** How many changes of this process have no answer yet; consumes that a batch cannot decide are among them. */
+export function changesWaiting(context: DoorContext): number {
+  return doorOf(context).waiting;
+}
+
 /**
  * Decides a change of an account, together with others that arrive at the same time.
  * @throws TollgateError what `decide` refuses with; `not_found` for an unknown user; `unavailable` where too many wait

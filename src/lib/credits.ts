@@ -2,7 +2,7 @@
 import type { Context } from '../context.ts';
 import type { Account } from '../domain/account.ts';
 import type { Part } from '../domain/burn.ts';
-import type { Entry, UserState } from '../domain/model.ts';
+import type { Consumption, Entry, UserState } from '../domain/model.ts';
 import { creditsOf, TOKENS_PER_CREDIT } from '../domain/plans.ts';
 import { refundConsumption } from '../domain/refund.ts';
 import { invalidField, notFound, TollgateError } from '../errors.ts';
@@ -237,22 +237,34 @@ export function refundRequest(
     decide: (unit) =>
       onceIn(unit, request, () => ({
         status: 200,
-        body: refundInUnit(unit, { ...input, seq, request }),
+        body: refundInUnit(unit, {
+          ...input,
+          seq,
+          key: `refund:${request.key}`,
+          requestId: request.requestId,
+        }),
       })),
   };
 }
 
-/** @param unit has read the consumption */
+/** What of a consumption was not given back yet. */
+export function refundableOf({ parts, overageTokens, refundedTokens }: Consumption): number {
+  return parts.reduce((total, part) => total + part.tokens, overageTokens) - refundedTokens;
+}
+
+/**
+ * @param unit has read the consumption
+ * @param input.key of the ledger entry
+ */
 export function refundInUnit(
   unit: AccountUnit,
-  input: { seq: number; tokens?: number | undefined; reason: string; request: ChangeRequest },
+  input: { seq: number; tokens?: number | undefined; reason: string; key: string; requestId: string | null },
 ): Record<string, unknown> {
   const { account } = unit;
   const { user } = account;
   const consumption = unit.consumption(input.seq);
   if (!consumption) throw notFound('consumption');
-  const took = consumption.parts.reduce((total, part) => total + part.tokens, consumption.overageTokens);
-  const refundable = took - consumption.refundedTokens;
+  const refundable = refundableOf(consumption);
   const tokens = input.tokens === undefined ? refundable : requireTokens('tokens', input.tokens);
   if (tokens > refundable || tokens === 0) {
     throw new TollgateError('conflict', `Of this entry ${refundable} tokens can still be given back.`, {
@@ -261,9 +273,9 @@ export function refundInUnit(
   }
   unit.bringGrants(consumption.parts.map((part) => part.grantId));
   const entry = refundConsumption(account, consumption, tokens, {
-    key: `refund:${input.request.key}`,
+    key: input.key,
     reason: input.reason,
-    requestId: input.request.requestId,
+    requestId: input.requestId,
   });
   return {
     success: true,

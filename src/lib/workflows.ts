@@ -12,7 +12,7 @@ import { type AccountUnit, readUnit } from '../store/account-unit.ts';
 import { newUserRowId } from '../store/ids.ts';
 import { beginWorkflow, findWorkflow, finishWorkflow, type Workflow } from '../store/workflows.ts';
 import { decideAtDoor } from './account-door.ts';
-import { consumeInAccount, refundInUnit, tokensOf } from './credits.ts';
+import { consumeInAccount, refundableOf, refundInUnit, tokensOf } from './credits.ts';
 import { type Answer, accountOptions, type ChangeRequest, onceIn } from './requests.ts';
 
 export type WorkflowKind = 'code_generation' | 'code_review';
@@ -108,16 +108,13 @@ function failWorkflow(context: Context, workflow: Workflow, error: string): Prom
   return withAccount(accountOptions(context), workflow.userId, async (account, tx) => {
     const end = { status: 'failed' as const, result: null, error, now: account.now };
     if (!(await finishWorkflow(tx, workflow, end))) return;
-    const request = {
-      key: workflow.id,
-      scope: 'workflow',
-      hash: Buffer.alloc(0),
-      requestId: null,
-      actor: 'worker',
-    };
     const seq = workflow.entrySeq;
     const unit = await readUnit(tx, account, { consumptionSeq: seq });
-    refundInUnit(unit, { seq, reason: `Work failed: ${error}`, request });
+    const consumption = unit.consumption(seq);
+    // The host app may have been faster, and may have taken the work's id for its key.
+    if (!consumption || refundableOf(consumption) === 0) return;
+    const key = `workflow-refund:${workflow.id}`;
+    refundInUnit(unit, { seq, reason: `Work failed: ${error}`, key, requestId: null });
   });
 }
 

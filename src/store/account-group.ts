@@ -5,10 +5,10 @@
 import type { Catalogue } from '../domain/plans.ts';
 import { notFound, TollgateError } from '../errors.ts';
 import { type LoadedAccount, loadAccounts, lockUsers } from './account-load.ts';
+import { mayFallDueOtherwise, rollAccount } from './account-roll.ts';
 import { saveAccounts } from './account-save.ts';
 import { type AccountUnit, type Needs, readUnits, saveUnits } from './account-unit.ts';
 import type { Pool, Transaction } from './database.ts';
-import { mayFallDueOtherwise, rollAccount } from './group-roll.ts';
 import type { Lane } from './lanes.ts';
 import { inTransaction } from './transaction.ts';
 

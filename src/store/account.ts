@@ -3,21 +3,16 @@
  * locks is user, grants, the rest; whoever changes a user's credits comes through here.
  */
 import type { Account } from '../domain/account.ts';
-import type { Facts } from '../domain/agreements.ts';
 import type { Grant } from '../domain/model.ts';
 import type { Catalogue } from '../domain/plans.ts';
-import { roll } from '../domain/roll.ts';
-import { settle } from '../domain/settle.ts';
-import { type Landing, landingsOf } from '../domain/windows.ts';
 import { notFound } from '../errors.ts';
 import { loadAccounts, lockUsers } from './account-load.ts';
-import { GRANT_SELECT, type UserRow } from './account-rows.ts';
+import { mayFallDueOtherwise, rollAccount } from './account-roll.ts';
+import { GRANT_SELECT } from './account-rows.ts';
 import { saveAccounts } from './account-save.ts';
 import { bucketOf } from './bucket.ts';
 import type { Pool, Transaction } from './database.ts';
 import { type DueChunk, lockDueUsers } from './due-users.ts';
-import { listPaidLines } from './paid-lines.ts';
-import { listSubscriptions } from './subscriptions.ts';
 import { inTransaction } from './transaction.ts';
 
 export interface AccountOptions {
@@ -100,45 +95,6 @@ export async function rollChunk(
   }
 }
 
-/** Applies what is due and sets the next due date; where the facts decide, they do so at that instant. */
-async function rollAccount(tx: Transaction, account: Account): Promise<void> {
-  const { now } = account;
-  while (roll(account, await landingsOfCurrent(tx, account), now)) {
-    settle(account, await loadFacts(tx, account));
-  }
-}
-
-async function landingsOfCurrent(tx: Transaction, { user, catalogue }: Account): Promise<Landing[]> {
-  if (user.currentSubscriptionId === null) return [];
-  return landingsOf(catalogue, await listPaidLines(tx, user.id, user.currentSubscriptionId));
-}
-
-/** What only burns tokens moves no due date forward; the date is set anew when it comes. */
-function mayFallDueOtherwise({ user, newGrants, changedHolds, entries }: Account, before: UserRow): boolean {
-  const hasMoved =
-    !isSame(user.nextDueAt, before.nextDueAt) ||
-    user.currentSubscriptionId !== before.currentSubscriptionId ||
-    !isSame(user.accessEndsAt, before.accessEndsAt) ||
-    !isSame(user.periodEnd, before.periodEnd);
-  const onlyBurns = entries.every(({ type }) => type === 'consumed');
-  return hasMoved || newGrants.size > 0 || changedHolds.size > 0 || !onlyBurns;
-}
-
-/**
- * All that Stripe has told of the account's user, and the grants that it led to: closed ones come into the account as
- * well.
- */
-export async function loadFacts(tx: Transaction, account: Account): Promise<Facts> {
-  const userId = account.user.id;
-  const { rows } = await tx.query<Grant>(
-    `select ${GRANT_SELECT} from credit_grants where bucket = $1 and user_id = $2
-       and (invoice_id is not null or checkout_session_id is not null or is_withheld)`,
-    [bucketOf(userId), userId],
-  );
-  for (const grant of rows) if (!account.grants.has(grant.id)) account.grants.set(grant.id, grant);
-  return { subscriptions: await listSubscriptions(tx, userId), lines: await listPaidLines(tx, userId) };
-}
-
 /** Brings closed grants into the account, for what returns to them. */
 export async function loadGrants(
   tx: Transaction,
@@ -152,8 +108,4 @@ export async function loadGrants(
     [bucketOf(account.user.id), account.user.id, missing],
   );
   for (const grant of rows) account.grants.set(grant.id, grant);
-}
-
-function isSame(a: Date | null, b: Date | null): boolean {
-  return a?.getTime() === b?.getTime();
 }

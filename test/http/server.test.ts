@@ -63,6 +63,7 @@ describe('probes', () => {
       'http_request_duration_seconds_count{method="any",route="unknown",status_code="404"} 1',
     );
     expect(text).toContain('tollgate_consumes_waiting 0');
+    expect(text).toContain('tollgate_changes_waiting 0');
     expect(text).toContain('tollgate_stripe_events_unfinished{status="failed"} 0');
     expect(text).toContain('process_resident_memory_bytes');
     expect(text).not.toMatch(/somebody/);

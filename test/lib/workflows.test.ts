@@ -4,8 +4,10 @@ import type { AddressInfo } from 'node:net';
 import { Webhook } from 'standardwebhooks';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { Context } from '../../src/context.ts';
+import { refund } from '../../src/lib/credits.ts';
 import { readUsage, signUp } from '../../src/lib/users.ts';
 import { readWorkflow, runWorkflow, startWorkflow } from '../../src/lib/workflows.ts';
+import { entryIdOf } from '../../src/store/ids.ts';
 import { findViolations } from '../../src/store/invariants.ts';
 import { listEntries } from '../../src/store/ledger.ts';
 import { type Library, openLibrary } from '../support/library.ts';
@@ -96,6 +98,24 @@ describe('a workflow', () => {
       limit: 10,
     });
     expect(entries.map((entry) => entry.type)).toEqual(['refunded', 'consumed', 'granted']);
+  });
+
+  it('that fails gives back what the host app has not given back already, whatever key that took', async () => {
+    answer = { status: 422, body: 'no such project' };
+    const given = async (tokens: number): Promise<void> => {
+      const workflowId = await start(`given-${tokens}`);
+      const [entry] = await listEntries(context.pool, userId, {
+        beforeSeq: Number.MAX_SAFE_INTEGER,
+        limit: 1,
+      });
+      const entryId = entryIdOf(userId, entry!.seq);
+      await refund(context, { entryId, tokens, reason: 'by hand' }, request(workflowId));
+      await runWorkflow(context, workflowId, { isLast: false });
+      expect(await readWorkflow(context, userId, workflowId)).toMatchObject({ status: 'failed' });
+      expect(await readUsage(context, userId)).toMatchObject({ availableTokens: 10_000, totalTokensUsed: 0 });
+    };
+    await given(2_000);
+    await given(500);
   });
 
   it('whose runner is down is tried again, and given back after the last try', async () => {
