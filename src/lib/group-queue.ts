@@ -19,6 +19,12 @@ import { LaneQueues } from './lane-queues.ts';
  * flushes to disk.
  */
 const ENOUGH = 24;
+/**
+ * With so many waiting a second group goes out beside the first. They gather where commits are slow or many clients ask.
+ * With 64 clients and a fast disk 24 made groups small and consumes a tenth fewer; with 2 ms a commit no second group cost
+ * a fifth of them, and a quarter of those that come a hundred in a request.
+ */
+const ENOUGH_BESIDE = 36;
 /** Of the lane that has everybody. A bucket has one: its groups are small as it is. */
 const GROUPS_OF_ALL_MAX = 2;
 /** Each takes a connection; beyond this, what waits is better gathered into larger groups. */
@@ -138,7 +144,7 @@ export class GroupQueue<Request extends { userId: string }, Result> {
     const underWay = this.#underWay.get(lane) ?? 0;
     const most = lane === null ? GROUPS_OF_ALL_MAX : 1;
     if (underWay >= most || this.#groupsUnderWay >= GROUPS_AT_ONCE_MAX) return;
-    if (underWay > 0 && this.#queues.lengthOf(lane) < ENOUGH) return;
+    if (underWay > 0 && this.#queues.lengthOf(lane) < ENOUGH_BESIDE) return;
     this.#underWay.set(lane, underWay + 1);
     this.#groupsUnderWay++;
     void this.#commit(lane);
