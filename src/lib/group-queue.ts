@@ -24,7 +24,7 @@ const ENOUGH = 24;
  * With 64 clients and a fast disk 24 made groups small and consumes a tenth fewer; with 2 ms a commit no second group cost
  * a fifth of them, and a quarter of those that come a hundred in a request.
  */
-const ENOUGH_BESIDE = 36;
+const ENOUGH_BESIDE = 30;
 /** Of the lane that has everybody. A bucket has one: its groups are small as it is. */
 const GROUPS_OF_ALL_MAX = 2;
 /** Each takes a connection; beyond this, what waits is better gathered into larger groups. */
