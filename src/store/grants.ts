@@ -37,34 +37,6 @@ export async function findGrantId(db: Queryable, userId: string, key: string): P
   return rows[0]?.id;
 }
 
-/** The key under which a window's allowance of a subscription item has landed, if it has. */
-export async function findWindowKey(
-  db: Queryable,
-  userId: string,
-  window: { subscriptionItemId: string; start: Date },
-): Promise<string | undefined> {
-  const { rows } = await db.query<{ key: string }>(
-    `select key from credit_grants where bucket = $1 and user_id = $2 and subscription_item_id = $3
-       and window_start = $4 and window_kind = 'full'`,
-    [bucketOf(userId), userId, window.subscriptionItemId, window.start],
-  );
-  return rows[0]?.key;
-}
-
-/** How many windows of a paid invoice line have had their allowance. */
-export async function countLineGrants(
-  db: Queryable,
-  userId: string,
-  line: { invoiceId: string; lineId: string },
-): Promise<number> {
-  const { rows } = await db.query<{ count: number }>(
-    `select count(*) as count from credit_grants
-     where bucket = $1 and user_id = $2 and invoice_id = $3 and invoice_line_id = $4`,
-    [bucketOf(userId), userId, line.invoiceId, line.lineId],
-  );
-  return rows[0]?.count ?? 0;
-}
-
 export async function findHold(db: Queryable, userId: string, holdId: string): Promise<Hold | undefined> {
   const { rows } = await db.query<Hold>(
     `select ${HOLD_SELECT} from holds where bucket = $1 and user_id = $2 and id = $3`,

@@ -1,7 +1,6 @@
 // What the door of all changes that are no batched consume promises: requests that arrive together share a commit, and
 // each is decided as if it had come alone.
 import fc from 'fast-check';
-import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { TollgateError } from '../../src/errors.ts';
 import { decideAtDoor } from '../../src/lib/account-door.ts';
@@ -17,10 +16,12 @@ import type { Transaction } from '../../src/store/database.ts';
 import { findViolations } from '../../src/store/invariants.ts';
 import { decideAlone, oneByOne } from '../support/doors.ts';
 import { type Library, openLibrary, START } from '../support/library.ts';
+import { waitForLocksForEver } from '../support/locks.ts';
 import { idsOfBucket } from '../support/population.ts';
 import { request } from '../support/request.ts';
 import { rowsOf } from '../support/rows.ts';
 import { announceSeed } from '../support/seed.ts';
+import { sentDuring } from '../support/statements.ts';
 
 const CONNECTIONS = 20;
 const BUCKET = 7;
@@ -56,30 +57,8 @@ function withoutIds(value: unknown): string {
     .replaceAll(/(gr|hold|wf)_[0-9a-z]{34}/g, '$1');
 }
 
-/** Statements of all connections of this process while `work` runs. */
 async function countStatements(text: string, work: () => Promise<unknown>): Promise<number> {
-  const { query } = pg.Client.prototype;
-  let count = 0;
-  pg.Client.prototype.query = function (this: pg.Client, ...input: unknown[]) {
-    if (input[0] === text) count++;
-    return Reflect.apply(query, this, input);
-  } as typeof query;
-  try {
-    await work();
-  } finally {
-    pg.Client.prototype.query = query;
-  }
-  return count;
-}
-
-/** On every connection, so that a statement that waits for a lock cannot pass by giving up. */
-async function waitForLocksForEver(): Promise<void> {
-  const { pool } = library.context;
-  const all = await Promise.all(Array.from({ length: CONNECTIONS }, () => pool.connect()));
-  for (const client of all) {
-    await client.query('set lock_timeout = 0; set statement_timeout = 0');
-    client.release();
-  }
+  return (await sentDuring(work)).filter((sent) => sent === text).length;
 }
 
 async function whileLocked(
@@ -306,7 +285,7 @@ describe.each([
   describe('one request never harms its neighbours', () => {
     it('where its user is locked by somebody, and its own wait together', async () => {
       const [locked, ...free] = await newNeighbours(10);
-      await waitForLocksForEver();
+      await waitForLocksForEver(library.context.pool);
       const sql = 'select 1 from users where bucket = $1 and id = $2 for update';
       await whileLocked(sql, [bucketOf(locked!), locked], async (release) => {
         const waiting = Promise.all(Array.from({ length: 5 }, (_, n) => hold(locked!, 100, `waits-${n}`)));
@@ -323,7 +302,7 @@ describe.each([
 
     it('where somebody has locked a grant of its user', async () => {
       const [locked, ...free] = await newNeighbours(10);
-      await waitForLocksForEver();
+      await waitForLocksForEver(library.context.pool);
       const sql = 'select 1 from credit_grants where bucket = $1 and user_id = $2 for update';
       await whileLocked(sql, [bucketOf(locked!), locked], async (release) => {
         const waiting = hold(locked!, 100, 'waits');

@@ -12,6 +12,7 @@ import { bucketOf } from '../../src/store/bucket.ts';
 import { findViolations } from '../../src/store/invariants.ts';
 import { alone, type Door, inBatch } from '../support/doors.ts';
 import { type Library, openLibrary, START } from '../support/library.ts';
+import { waitForLocksForEver } from '../support/locks.ts';
 import { rowsOf } from '../support/rows.ts';
 import { announceSeed } from '../support/seed.ts';
 
@@ -52,16 +53,6 @@ async function newUser(bonuses: Bonus[] = []): Promise<string> {
 
 const spend = (userId: string, tokens: number, key: string) =>
   consume(library.context, { userId, tokens }, request(key));
-
-/** On every connection, so that a statement that waits for a lock cannot pass by giving up. */
-async function waitForLocksForEver(): Promise<void> {
-  const { pool } = library.context;
-  const all = await Promise.all(Array.from({ length: CONNECTIONS }, () => pool.connect()));
-  for (const client of all) {
-    await client.query('set lock_timeout = 0; set statement_timeout = 0');
-    client.release();
-  }
-}
 
 describe.each([
   ['in one lane, on one PostgreSQL', false],
@@ -186,7 +177,7 @@ describe.each([
   describe('one request never harms its neighbours', () => {
     it('where its user is locked by somebody, the others are answered meanwhile', async () => {
       const [locked, ...free] = await Promise.all(Array.from({ length: 10 }, () => newUser()));
-      await waitForLocksForEver();
+      await waitForLocksForEver(library.context.pool);
       const other = await library.context.pool.connect();
       await other.query('begin');
       await other.query('select 1 from users where bucket = $1 and id = $2 for update', [

@@ -16,13 +16,13 @@ export interface Planned {
   inserts: string[];
 }
 
-/** The texts of all statements that any connection of this process sends while `work` runs, each once. */
-export async function statementsOf(work: () => Promise<unknown>): Promise<string[]> {
-  const texts = new Set<string>();
+/** The texts of all statements that any connection of this process sends while `work` runs, in order. */
+export async function sentDuring(work: () => Promise<unknown>): Promise<string[]> {
+  const texts: string[] = [];
   const { query } = pg.Client.prototype;
   pg.Client.prototype.query = function (this: pg.Client, ...input: unknown[]) {
     const [first] = input;
-    texts.add(typeof first === 'string' ? first : (first as { text: string }).text);
+    texts.push(typeof first === 'string' ? first : (first as { text: string }).text);
     return Reflect.apply(query, this, input);
   } as typeof query;
   try {
@@ -30,6 +30,12 @@ export async function statementsOf(work: () => Promise<unknown>): Promise<string
   } finally {
     pg.Client.prototype.query = query;
   }
+  return texts;
+}
+
+/** Of those, each once, that read or write rows. */
+export async function statementsOf(work: () => Promise<unknown>): Promise<string[]> {
+  const texts = new Set(await sentDuring(work));
   return [...texts].filter((text) => /^\s*(with|select|insert|update|delete)\b/i.test(text));
 }
 
