@@ -19,8 +19,8 @@ import type { Binaries, OsUser } from './binaries.ts';
 export interface Instance {
   port: number;
   password: string;
-  /** The process whose database this is; a server found running without it was orphaned. */
-  owner: number;
+  /** The process that last started the server; a server found running without it was orphaned. */
+  owner?: number;
 }
 
 export function readInstance(folder: string): Instance | undefined {

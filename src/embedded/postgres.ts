@@ -50,6 +50,9 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
   const instance = await claim(folder, options.port, onLog);
   await ensureCluster(folder, bin, user, { password: instance.password, durable });
   await clearLeftover(join(folder, 'data'));
+  // Not before: a start that is refused would take itself for the owner of a server that another run left behind.
+  instance.owner = process.pid;
+  writeInstance(folder, instance);
   const child = await startOnFreePort(bin, user, { folder, durable, instance, onLog });
   writeInstance(folder, instance);
   return control(child, { bin, user, folder, instance, onLog });
@@ -64,7 +67,7 @@ function holder(folder: string): number | undefined {
   return owner !== undefined && isAlive(owner) ? owner : undefined;
 }
 
-/** Takes the folder for this process, unless another one is using it and goes on to. */
+/** What the folder's instance remembers, unless another process is using the folder and goes on to. */
 async function claim(
   folder: string,
   port: number | undefined,
@@ -88,10 +91,10 @@ async function claim(
       `${join(folder, 'instance.json')} is missing, and with it the database's password. Bring it back, or start afresh by moving ${folder} away.`,
     );
   }
-  const instance = {
+  const instance: Instance = {
+    ...saved,
     port: port ?? saved?.port ?? 0,
     password: saved?.password ?? newPassword(),
-    owner: process.pid,
   };
   // Before initdb, so that no cluster ever exists whose password was not kept.
   writeInstance(folder, instance);

@@ -156,8 +156,10 @@ test('Ctrl-C in the terminal does not take the database from under the requests 
 test('a folder of another major version is refused and left as it is', async () => {
   const version = join(dataDir, 'data', 'PG_VERSION');
   const own = readFileSync(version, 'utf8');
+  const instance = readFileSync(join(dataDir, 'instance.json'), 'utf8');
   writeFileSync(version, '15\n');
   await expect(start()).rejects.toThrow(/was written by PostgreSQL 15; this is PostgreSQL 18/);
+  expect(readFileSync(join(dataDir, 'instance.json'), 'utf8')).toBe(instance);
   writeFileSync(version, own);
   const server = await start();
   expect(await query(server.url('postgres'), 'select n from kept')).toEqual([{ n: 1 }]);
