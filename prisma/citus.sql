@@ -49,7 +49,9 @@ SELECT create_distributed_table('idempotency_records', 'bucket', colocate_with =
 WHERE NOT EXISTS (SELECT FROM pg_dist_partition WHERE logicalrelid = 'idempotency_records'::regclass);
 
 -- ── The rows that were copied to the workers are still on the coordinator's disk; it takes those of all tables that
--- refer to `users` along ───────────────────────────────────────────────────────────────────────────────────────────────
+-- refer to `users` along, which the ledger does not ──────────────────────────────────────────────────────────────────
+SELECT truncate_local_data_after_distributing_table('ledger_entries')
+WHERE NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = 'ledger_entries'::regclass AND tgname = 'ledger_entries_no_truncate');
 SELECT truncate_local_data_after_distributing_table('users')
 WHERE NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = 'ledger_entries'::regclass AND tgname = 'ledger_entries_no_truncate');
 

@@ -3,7 +3,7 @@ import type { Context } from '../context.ts';
 import { notFound, TollgateError } from '../errors.ts';
 import { recordAudit } from '../store/audit.ts';
 import { readCursor, writeCursor } from '../store/inbox.ts';
-import { findViolationsOf, type Violation } from '../store/invariants.ts';
+import { findEntriesOfNobody, findViolationsOf, type Violation } from '../store/invariants.ts';
 import { findParking, parkUser, unparkUser, wakeParkedEvents } from '../store/parking.ts';
 import { inTransaction } from '../store/transaction.ts';
 import { findUser, listUsersChangedSince, USER_SLICES } from '../store/users.ts';
@@ -45,7 +45,24 @@ export async function verifyLedgers(context: Context): Promise<Verification> {
     }
     if (!hasFailed) await writeCursor(context.pool, cursor, startedAt);
   }
+  await verifyOwners(context);
   return sum;
+}
+
+/** Nobody can be parked for an entry of nobody: a human is told. */
+async function verifyOwners(context: Context): Promise<void> {
+  const cursor = 'verify-ledger:owners';
+  const startedAt = context.clock.now();
+  const last = (await readCursor(context.pool, cursor)) ?? NEVER;
+  const violations = await findEntriesOfNobody(context.pool, new Date(last.getTime() - OVERLAP_MS));
+  if (violations.length > 0) {
+    context.log.error(
+      { alert: 'ledger_violation', violations },
+      'The ledger has entries of users that are not there',
+    );
+    return;
+  }
+  await writeCursor(context.pool, cursor, startedAt);
 }
 
 /** @returns whether the user was parked by this */

@@ -54,19 +54,24 @@ const answerSchema = z.discriminatedUnion('outcome', [
   }),
 ]);
 
-type Column<T> = readonly (T | null)[];
+type Column<T> = readonly T[];
 
 /**
- * Of all requests, by their place: a row for each was half of what reading the answers cost. Numbers are exact, as the
- * tables bound them by 2^53 (CHECK constraints).
+ * As columns: a row for each was half of what reading the answers cost. Numbers are exact, as the tables bound them by
+ * 2^53 (CHECK constraints).
  */
 type Answers = [
+  /** Of each entry that was made; the place of its request counts from 1. */
+  places: Column<number> | null,
   seqs: Column<number>,
   availables: Column<number>,
   totals: Column<number>,
-  grantIds: Column<string>,
-  sources: Column<GrantSource>,
-  inFull: readonly unknown[],
+  /** The only grant that paid, and its source; null where there were several. */
+  grantIds: Column<string | null>,
+  sources: Column<GrantSource | null>,
+  /** Of all else that is decided, and of entries of several grants. */
+  placesInFull: Column<number> | null,
+  inFull: Column<unknown>,
 ];
 
 /**
@@ -100,31 +105,36 @@ export async function consumeBatch(
   });
   const answers = rows[0]?.[0];
   if (!answers) throw new Error('consume_batch answered nothing.');
-  return requests.map(({ tokens }, place) => decisionOf(answers, place, -tokens));
+  return decisionsOf(answers, requests);
 }
 
-function decisionOf(
-  [seqs, availables, totals, grantIds, sources, inFull]: Answers,
-  place: number,
-  tokens: number,
-): Decision | undefined {
-  if (inFull[place] !== null) return fullDecision(inFull[place]);
-  if (seqs[place] === null) return undefined;
-  const entry = {
-    seq: valueAt(seqs, place),
-    tokens,
-    overageTokens: 0,
-    availableAfter: valueAt(availables, place),
-    totalUsedAfter: valueAt(totals, place),
-    parts: [{ grantId: valueAt(grantIds, place), source: valueAt(sources, place), tokens }],
-  };
-  return { outcome: 'taken', entry };
+function decisionsOf(answers: Answers, requests: readonly BatchedConsume[]): (Decision | undefined)[] {
+  const [places, seqs, availables, totals, grantIds, sources, placesInFull, inFull] = answers;
+  const decisions: (Decision | undefined)[] = requests.map(() => undefined);
+  places?.forEach((place, index) => {
+    const grantId = grantIds[index];
+    const source = sources[index];
+    if (!grantId || !source) return;
+    const tokens = -valueAt(requests, place - 1).tokens;
+    const entry = {
+      seq: valueAt(seqs, index),
+      tokens,
+      overageTokens: 0,
+      availableAfter: valueAt(availables, index),
+      totalUsedAfter: valueAt(totals, index),
+      parts: [{ grantId, source, tokens }],
+    };
+    decisions[place - 1] = { outcome: 'taken', entry };
+  });
+  placesInFull?.forEach((place, index) => {
+    decisions[place - 1] = fullDecision(inFull[index]);
+  });
+  return decisions;
 }
 
-function valueAt<T>(column: Column<T>, place: number): T {
-  const value = column[place];
-  if (value === null || value === undefined)
-    throw new Error(`consume_batch left out part of answer ${place}.`);
+function valueAt<T>(column: Column<T>, index: number): T {
+  const value = column[index];
+  if (value === undefined) throw new Error(`consume_batch left out part of answer ${index}.`);
   return value;
 }
 

@@ -29,11 +29,11 @@ const requestOf = (userId: string, key: string) => ({
   now: new Date(0),
 });
 
-/** As `consume_batch` gives it: columns by place, and the answers in full. */
+/** As `consume_batch` gives it: columns of entries, of which there are none, and answers in full with their places. */
 function answerOf(users: readonly string[]) {
-  const nothing = users.map(() => null);
+  const places = users.map((_, index) => index + 1);
   const reused = users.map(() => ({ outcome: 'reused' }));
-  return { rows: [[[nothing, nothing, nothing, nothing, nothing, reused]]] };
+  return { rows: [[[null, null, null, null, null, null, places, reused]]] };
 }
 
 const neverAlone = () => Promise.reject(new Error('not asked for'));

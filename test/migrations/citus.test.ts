@@ -77,11 +77,13 @@ test('the batch is of one bucket: nothing in it is read or written by another eq
   ]);
   const [body] = (await column(`select pg_get_functiondef('consume_batch'::regproc)`)) as [string];
   expect(body).not.toContain('force_generic_plan');
+  // Small batches: all of it one by one.
+  expect(body).toContain('false AS is_single');
   const equalities = [...body.matchAll(/\bbucket = (\S+)/g)].map(([, other]) => other);
   expect(new Set(equalities)).toEqual(new Set(['p_bucket']));
   // Each table that it names, inserts apart, has one.
   const named = [...body.matchAll(/(?:FROM|JOIN|UPDATE) (users|credit_grants|ledger)\b/g)];
-  expect(named).toHaveLength(8);
+  expect(named).toHaveLength(10);
   expect(equalities).toHaveLength(named.length);
 });
 

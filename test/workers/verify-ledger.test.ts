@@ -10,6 +10,7 @@ import { rollUsers } from '../../src/lib/roll-users.ts';
 import { readUsage, signUp } from '../../src/lib/users.ts';
 import { listDueUsers } from '../../src/store/due-users.ts';
 import { findEvent, markUnhandled, receiveEvent } from '../../src/store/inbox.ts';
+import { findViolations } from '../../src/store/invariants.ts';
 import { findParking, refuseParked, UserParkedError } from '../../src/store/parking.ts';
 import { runJob } from '../../workers/jobs.ts';
 import { type Library, openLibrary, START } from '../support/library.ts';
@@ -53,6 +54,23 @@ test('parks exactly the users that violate an invariant, and tells a human', asy
     { alert: 'ledger_violation', userId: 'broken', violations: expect.any(Array) },
   ]);
   expect(await auditOf('broken')).toEqual(['verify-ledger park']);
+});
+
+test('an entry of nobody is told to a human at every check, and parks nobody', async () => {
+  await signUpAll('sound');
+  await context.pool.query(
+    `insert into ledger_entries (bucket, user_id, seq, type, tokens, balance_after, available_after, total_used_after, key, created_at)
+     select bucket, 'nobody', seq, type, tokens, balance_after, available_after, total_used_after, key, created_at
+     from ledger_entries where user_id = 'sound'`,
+  );
+  const told = [{ invariant: 'invariant_i1_owner', userId: 'nobody', detail: 'entry 1 is of nobody' }];
+  for (const hours of [1, 2]) {
+    hoursLater(hours);
+    expect(await verifyLedgers(context)).toMatchObject({ parked: 0 });
+    expect(alerts).toHaveLength(hours);
+    expect(alerts.at(-1)).toMatchObject({ alert: 'ledger_violation', violations: told });
+  }
+  expect(await findViolations(context.pool)).toMatchObject(told);
 });
 
 test('checks again only those that have changed since, one with nothing but a hold included', async () => {
