@@ -204,18 +204,24 @@ describe.each([
     });
 
     it('where its user is unknown or has something due, each gets its own answer', async () => {
-      const [due, sound] = [await newUser(), await newUser()];
+      const [due, dueOnce, sound] = [await newUser(), await newUser(), await newUser()];
+      await spend(dueOnce, 1_000, 'before the reset');
       library.setTime('2026-02-28T10:00:00.000Z');
       const later = await newUser();
       const outcomes = await Promise.allSettled([
         spend('nobody at all', 100, 'unknown'),
+        spend(dueOnce, 2_000, 'after the reset'),
         ...Array.from({ length: 5 }, (_, n) => spend(due, 2_000, `after the reset ${n}`)),
         spend(later, 100, 'sound'),
       ]);
       library.setTime(START);
       expect(
         outcomes.map((outcome) => (outcome.status === 'rejected' ? outcome.reason.code : 'taken')),
-      ).toEqual(['not_found', ...Array(6).fill('taken')]);
+      ).toEqual(['not_found', ...Array(7).fill('taken')]);
+      expect(await readUsage(library.context, dueOnce)).toMatchObject({
+        availableTokens: 8_000,
+        totalTokensUsed: 3_000,
+      });
       expect(await readUsage(library.context, due)).toMatchObject({
         availableTokens: 0,
         totalTokensUsed: 10_000,

@@ -119,8 +119,8 @@ BEGIN
         END IF;
     END LOOP;
 
-    -- Nearly all: nothing is due, the key is new, and the head grant has more than is asked for. The rest is left to what
-    -- follows.
+    -- Nearly all: nothing is due, the key is new, and the head grant has more than is asked for (so the balance has, which
+    -- is the sum of the grants). The rest is left to what follows.
     IF singles > 0 THEN
         WITH decided AS (
             UPDATE users u SET available_tokens = u.available_tokens - q.tokens,
@@ -130,7 +130,7 @@ BEGIN
                          md5(length(p_users[l.place])::text || ':' || p_users[l.place] || p_keys[l.place])::uuid AS digest
                   FROM unnest(single_places, single_ids) l(place, row_id) OFFSET 0) q
             WHERE u.bucket = q.bucket AND u.ctid = q.row_id AND (u.next_due_at <= q.now) IS NOT TRUE
-                AND q.tokens <= u.available_tokens AND q.tokens < u.head_remaining_tokens
+                AND q.tokens < u.head_remaining_tokens
                 AND NOT EXISTS (SELECT FROM ledger l WHERE l.bucket = q.bucket
                     AND md5(length(l.user_id)::text || ':' || l.user_id || l.key)::uuid = q.digest OFFSET 0)
             RETURNING q.place, u.bucket, u.id, u.last_seq, u.available_tokens, u.total_tokens_used, u.head_grant_id,
