@@ -46,7 +46,10 @@ const EXCEPTIONS: [statement: RegExp, why: string][] = [
     /^select id from users where bucket >= \$1 and bucket < \$2/,
     'who has changed: read once an hour, without a lock',
   ],
-  [/ from invariant_i1_owner where created_at >= \$1/, 'entries of nobody: read once an hour, without a lock'],
+  [
+    / from invariant_i1_owner where created_at >= \$1/,
+    'entries of nobody: read once an hour, without a lock',
+  ],
 ];
 
 /** One parameter, compared with the column itself. */
