@@ -3,6 +3,7 @@ import { type Logger, pino } from 'pino';
 import type Stripe from 'stripe';
 import { type Config, ConfigError } from './config.ts';
 import type { Catalogue } from './domain/plans.ts';
+import { GatheredLines } from './gathered-lines.ts';
 import { type Jobs, openJobs } from './queue.ts';
 import { type Database, openDatabase } from './store/database.ts';
 import { openStripe } from './stripe/client.ts';
@@ -36,12 +37,9 @@ const REDACTED_PATHS = [
   '*.apiKey',
 ];
 
-const LOG_FLUSH_MS = 200;
-
 export function createLog({ logLevel }: Pick<Config, 'logLevel'>): Logger {
   const options = { level: logLevel, redact: { paths: REDACTED_PATHS, censor: '[redacted]' } };
-  // One write for many lines, at the latest after LOG_FLUSH_MS; an exit writes what is left.
-  return pino(options, pino.destination({ sync: false, minLength: 16_000, periodicFlush: LOG_FLUSH_MS }));
+  return pino(options, new GatheredLines());
 }
 
 export interface ContextOptions {

@@ -19,7 +19,7 @@ type Source = 'params' | 'query' | 'body';
 
 /** @throws TollgateError `invalid_request` with one entry per field */
 export function validated(schema: z.ZodType | undefined, source: Source, value: unknown): unknown {
-  refuseUnstorable(value, source, 0);
+  refuseUnstorable(value, source);
   if (!schema) return refuseAny(source, value);
   const result = schema.safeParse(value);
   if (result.success) return result.data;
@@ -49,22 +49,37 @@ function refuseAny(source: Source, value: unknown): Record<string, never> {
   );
 }
 
-function refuseUnstorable(value: unknown, path: string, depth: number): void {
+function refuseUnstorable(value: unknown, source: Source): void {
+  const fault = faultOf(value, 0);
+  if (!fault) return;
+  const path = `${source}${fault.path}`;
+  throw invalidField(fault.isTooDeep ? path.split('.', 2).join('.') : path, fault.message);
+}
+
+interface Fault {
+  /** From the value on, with a dot before each name: put together only where there is a fault. */
+  path: string;
+  message: string;
+  isTooDeep?: true;
+}
+
+function faultOf(value: unknown, depth: number): Fault | undefined {
   if (typeof value === 'string') {
-    if (UNSTORABLE.test(value)) throw invalidField(path, 'must not contain NUL or half a surrogate pair');
+    if (UNSTORABLE.test(value)) return { path: '', message: 'must not contain NUL or half a surrogate pair' };
   } else if (typeof value === 'number') {
-    if (!Number.isFinite(value)) throw invalidField(path, 'is too large a number');
+    if (!Number.isFinite(value)) return { path: '', message: 'is too large a number' };
   } else if (typeof value === 'object' && value !== null) {
     if (depth === DEPTH_MAX)
-      throw invalidField(path.split('.', 2).join('.'), `is nested deeper than ${DEPTH_MAX} levels`);
+      return { path: '', message: `is nested deeper than ${DEPTH_MAX} levels`, isTooDeep: true };
     for (const key of Object.keys(value)) {
-      const at = `${path}.${key}`;
-      if (FORBIDDEN_KEYS.has(key)) throw invalidField(at, 'is not a field of this request');
+      if (FORBIDDEN_KEYS.has(key)) return { path: `.${key}`, message: 'is not a field of this request' };
       if (UNSTORABLE.test(key))
-        throw invalidField(path, 'has a name with NUL or half a surrogate pair in it');
-      refuseUnstorable((value as Record<string, unknown>)[key], at, depth + 1);
+        return { path: '', message: 'has a name with NUL or half a surrogate pair in it' };
+      const fault = faultOf((value as Record<string, unknown>)[key], depth + 1);
+      if (fault) return { ...fault, path: `.${key}${fault.path}` };
     }
   }
+  return undefined;
 }
 
 /** Whether the request brings a body at all (RFC 9112, 6.3). */

@@ -2,7 +2,7 @@
  * API keys of the app's backend: `tg_test_<public id>_<secret>`. Shown once; of the secret only a SHA-256 is kept (it
  * has 256 random bits, so a slow hash would add nothing).
  */
-import { hash, randomBytes, timingSafeEqual } from 'node:crypto';
+import { randomBytes, timingSafeEqual } from 'node:crypto';
 import type { Context } from '../context.ts';
 import { notFound } from '../errors.ts';
 import {
@@ -15,6 +15,7 @@ import {
 } from '../store/api-keys.ts';
 import { recordAudit } from '../store/audit.ts';
 import { newId } from '../store/ids.ts';
+import { sha256 } from './sha256.ts';
 
 export { API_KEY_SCOPES, type ApiKeyScope } from '../store/api-keys.ts';
 
@@ -41,10 +42,6 @@ function keyMode({ config }: Context): 'test' | 'live' {
   return /^(?:sk|rk)_live_/.test(config.stripe.secretKey) ? 'live' : 'test';
 }
 
-function hashOf(secret: string): Buffer {
-  return hash('sha256', secret, 'buffer');
-}
-
 function keyView(row: ApiKeyRow): ApiKeyView {
   return {
     id: row.id,
@@ -68,7 +65,7 @@ export async function createApiKey(
   const row = {
     id: newId('key'),
     prefix,
-    secretHash: hashOf(secret),
+    secretHash: sha256(secret),
     name,
     scopes: [...new Set(scopes)],
     createdAt: now,
@@ -100,7 +97,7 @@ export function verifyApiKey(
 
 function verified(row: ApiKeyRow | null, secret: string): VerifiedKey | undefined {
   if (!row || row.revokedAt !== null) return undefined;
-  return timingSafeEqual(hashOf(secret), row.secretHash) ? { id: row.id, scopes: row.scopes } : undefined;
+  return timingSafeEqual(sha256(secret), row.secretHash) ? { id: row.id, scopes: row.scopes } : undefined;
 }
 
 interface CachedKey {

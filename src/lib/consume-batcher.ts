@@ -55,17 +55,18 @@ async function decideTogether(
   lane: Lane,
   consumes: readonly Consume[],
 ): Promise<(Outcome<Decision> | undefined)[]> {
-  const places = new Map<string, number>();
+  const placesById = new Map<string, number>();
   const batch: BatchedConsume[] = [];
-  for (const { batched } of consumes) {
-    const id = idOf(batched);
-    if (places.has(id)) continue;
-    places.set(id, batch.length);
-    batch.push(batched);
-  }
+  const places = consumes.map(({ batched }) => {
+    const id = `${batched.userId} ${batched.key}`;
+    const earlier = placesById.get(id);
+    if (earlier !== undefined) return earlier;
+    placesById.set(id, batch.length);
+    return batch.push(batched) - 1;
+  });
   const decisions = await consumeBatch(pool, lane, batch);
-  return consumes.map(({ batched }) => {
-    const place = places.get(idOf(batched)) ?? 0;
+  return consumes.map(({ batched }, index) => {
+    const place = places[index] ?? 0;
     const decision = decisions[place];
     const first = batch[place];
     if (!decision || first === batched) return decision && { result: decision };
@@ -73,10 +74,6 @@ async function decideTogether(
     if (!first?.requestHash.equals(batched.requestHash)) return undefined;
     return { result: decision.outcome === 'taken' ? { ...decision, outcome: 'replayed' } : decision };
   });
-}
-
-function idOf({ userId, key }: BatchedConsume): string {
-  return `${userId} ${key}`;
 }
 
 const batchers = new WeakMap<Pool, ConsumeBatcher>();

@@ -95,32 +95,31 @@ export async function consume(
   input: ConsumeInput,
   request: ChangeRequest,
 ): Promise<Answer<ConsumeResult>> {
+  return consumeAnswer(context, input, await decide(context, input, request));
+}
+
+/** @throws TollgateError what is known before it waits */
+export function decide(context: Context, input: ConsumeInput, request: ChangeRequest): Promise<Decision> {
+  const { userId } = input;
   const consuming = consumingOf(context, input, request);
-  const decision = await batcherOf(context.pool).decide(
-    {
-      userId: input.userId,
-      key: consuming.key,
-      tokens: consuming.tokens,
-      requestHash: request.hash,
-      feature: consuming.feature,
-      metadata: consuming.metadata,
-      requestId: request.requestId,
-      now: context.clock.now(),
-    },
-    () => decideAtDoor(context, consumeRequest(context, input.userId, consuming)),
+  const { key, tokens, feature, metadata } = consuming;
+  const { hash: requestHash, requestId } = request;
+  return batcherOf(context.pool).decide(
+    { userId, key, tokens, requestHash, feature, metadata, requestId, now: context.clock.now() },
+    () => decideAtDoor(context, consumeRequest(context, userId, consuming)),
   );
-  switch (decision.outcome) {
-    case 'denied':
-      throw insufficientCredits(context, decision, consuming.tokens);
-    case 'reused':
-      throw keyReused();
-    default:
-      return {
-        status: 200,
-        body: consumeResult(input.userId, decision.entry),
-        replayed: decision.outcome === 'replayed',
-      };
-  }
+}
+
+/** @throws TollgateError for a refusal */
+export function consumeAnswer(
+  context: Context,
+  input: ConsumeInput,
+  decision: Decision,
+): Answer<ConsumeResult> {
+  if (decision.outcome === 'denied') throw insufficientCredits(context, decision, tokensOf(context, input));
+  if (decision.outcome === 'reused') throw keyReused();
+  const body = consumeResult(input.userId, decision.entry);
+  return { status: 200, body, replayed: decision.outcome === 'replayed' };
 }
 
 /** The same for a user who needs more than a batch can decide (something is due, a metered plan is beyond its balance). */

@@ -1,5 +1,4 @@
 /** How a change is asked for, and how a repeated request gets the first answer again. */
-import { hash } from 'node:crypto';
 import type { Context } from '../context.ts';
 import { TollgateError } from '../errors.ts';
 import type { AccountOptions } from '../store/account.ts';
@@ -7,6 +6,7 @@ import type { AccountUnit } from '../store/account-unit.ts';
 import type { Transaction } from '../store/database.ts';
 import { findAnswer, storeAnswer } from '../store/idempotency.ts';
 import { newId } from '../store/ids.ts';
+import { sha256 } from './sha256.ts';
 
 /** One request for a change. */
 export interface ChangeRequest {
@@ -30,7 +30,7 @@ export interface Answer<Body = Record<string, unknown>> {
 
 /** SHA-256 of the canonical form, first 16 bytes: enough to tell requests apart, small in a ledger row. */
 export function requestHash(...parts: unknown[]): Buffer {
-  return hash('sha256', canonical(parts), 'buffer').subarray(0, 16);
+  return sha256(canonical(parts), 16);
 }
 
 /** JSON with sorted keys, so that the order in which a client writes its fields does not matter. */
@@ -39,11 +39,27 @@ function canonical(value: unknown): string {
   if (Array.isArray(value)) return `[${value.map(canonical).join()}]`;
   if ('toJSON' in value && typeof value.toJSON === 'function') return canonical(value.toJSON());
   let fields = '';
-  for (const key of Object.keys(value).sort()) {
+  for (const key of sorted(Object.keys(value))) {
     const field = (value as Record<string, unknown>)[key];
     if (field !== undefined) fields += `${fields && ','}${JSON.stringify(key)}:${canonical(field)}`;
   }
   return `{${fields}}`;
+}
+
+const FEW = 8;
+
+/** As `sort()` does it, which makes 0.9 kB of garbage even for two. */
+function sorted(keys: string[]): string[] {
+  if (keys.length > FEW) return keys.sort();
+  for (let end = 1; end < keys.length; end++) {
+    for (let at = end; at > 0; at--) {
+      const [one = '', other = ''] = [keys[at - 1], keys[at]];
+      if (one < other) break;
+      keys[at - 1] = other;
+      keys[at] = one;
+    }
+  }
+  return keys;
 }
 
 /** The request of a library call: one effect per `key`, or one per call where there is none. */

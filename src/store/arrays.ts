@@ -13,8 +13,8 @@ export type ColumnType =
   | 'hold_status';
 
 /**
- * Numbers and times in PostgreSQL's binary form, which it takes as it is: to read a time from text it takes a
- * microsecond. The rest as text.
+ * In PostgreSQL's binary form what it reads faster so: to read a time from text takes it 0.4 µs, bytes 0.3, a text of a
+ * key's length 0.2; each is below 0.1 in binary. The rest as text.
  * @returns null where every value is: `unnest` fills up what is short
  */
 export function arrayOf<Row>(
@@ -22,75 +22,84 @@ export function arrayOf<Row>(
   rows: readonly Row[],
   read: (row: Row) => unknown,
 ): Buffer | string | null {
+  const values = rows.map(read);
   let nulls = 0;
-  for (const row of rows) if (isNull(read(row))) nulls++;
-  if (nulls === rows.length) return null;
+  for (const value of values) if (isNull(value)) nulls++;
+  if (nulls === values.length) return null;
   const binary = BINARY[type];
-  return binary ? binaryArray(rows, read, nulls, binary) : textArray(rows, read, TEXT[type] ?? String);
+  return binary ? binaryArray(values, nulls > 0, binary) : textArray(values, TEXT[type] ?? String);
 }
 
 const isNull = (value: unknown): boolean => value === null || value === undefined;
 
 interface Binary {
   oid: number;
-  write(to: DataView, value: unknown, offset: number): void;
+  /** How many bytes a value takes at most. */
+  bytesMax(value: unknown): number;
+  /** @returns how many it took */
+  write(to: Buffer, value: unknown, offset: number): number;
 }
 
 const TWO_32 = 2 ** 32;
 const YEAR_2000_MS = Date.UTC(2000, 0);
 
-function writeInteger(to: DataView, value: unknown, offset: number): void {
+function writeInteger(to: Buffer, value: unknown, offset: number): number {
   const high = Math.floor((value as number) / TWO_32);
-  to.setInt32(offset, high);
-  to.setUint32(offset + 4, (value as number) - high * TWO_32);
+  to.writeInt32BE(high, offset);
+  to.writeUInt32BE((value as number) - high * TWO_32, offset + 4);
+  return 8;
 }
 
 /** Microseconds since 2000: beyond what a number holds exactly from the year 2285 on, so in two halves. */
-function writeTime(to: DataView, value: unknown, offset: number): void {
+function writeTime(to: Buffer, value: unknown, offset: number): number {
   const ms = (value as Date).getTime() - YEAR_2000_MS;
   const high = Math.floor(ms / TWO_32);
   const low = (ms - high * TWO_32) * 1000;
   const carry = Math.floor(low / TWO_32);
-  to.setInt32(offset, high * 1000 + carry);
-  to.setUint32(offset + 4, low - carry * TWO_32);
+  to.writeInt32BE(high * 1000 + carry, offset);
+  to.writeUInt32BE(low - carry * TWO_32, offset + 4);
+  return 8;
 }
 
+function writeBytes(to: Buffer, value: unknown, offset: number): number {
+  to.set(value as Buffer, offset);
+  return (value as Buffer).length;
+}
+
+const UTF8_BYTES_MAX = 3;
+
 const BINARY: Partial<Record<ColumnType, Binary>> = {
-  bigint: { oid: 20, write: writeInteger },
-  timestamptz: { oid: 1184, write: writeTime },
+  bigint: { oid: 20, bytesMax: () => 8, write: writeInteger },
+  timestamptz: { oid: 1184, bytesMax: () => 8, write: writeTime },
+  bytea: { oid: 17, bytesMax: (value) => (value as Buffer).length, write: writeBytes },
+  text: {
+    oid: 25,
+    // Of each of JavaScript's characters. To count them first would take as long as to write them.
+    bytesMax: (value) => (value as string).length * UTF8_BYTES_MAX,
+    write: (to, value, offset) => to.write(value as string, offset),
+  },
 };
 
 const WORD_BYTES = 4;
-const VALUE_BYTES = 8;
 const NULL_LENGTH = -1;
 
-function binaryArray<Row>(
-  rows: readonly Row[],
-  read: (row: Row) => unknown,
-  nulls: number,
-  { oid, write }: Binary,
+function binaryArray(
+  values: readonly unknown[],
+  hasNulls: boolean,
+  { oid, bytesMax, write }: Binary,
 ): Buffer {
   const dimensions = 1;
-  const header = [dimensions, nulls > 0 ? 1 : 0, oid, rows.length, 1];
-  const bytes = (header.length + rows.length) * WORD_BYTES + (rows.length - nulls) * VALUE_BYTES;
-  const buffer = Buffer.allocUnsafe(bytes);
-  const to = new DataView(buffer.buffer, buffer.byteOffset, bytes);
+  const header = [dimensions, hasNulls ? 1 : 0, oid, values.length, 1];
+  let bytes = (header.length + values.length) * WORD_BYTES;
+  for (const value of values) if (!isNull(value)) bytes += bytesMax(value);
+  const to = Buffer.allocUnsafe(bytes);
   let offset = 0;
-  const word = (value: number): void => {
-    to.setInt32(offset, value);
-    offset += WORD_BYTES;
-  };
-  header.forEach(word);
-  for (const row of rows) {
-    const value = read(row);
-    if (isNull(value)) word(NULL_LENGTH);
-    else {
-      word(VALUE_BYTES);
-      write(to, value, offset);
-      offset += VALUE_BYTES;
-    }
+  for (const word of header) offset = to.writeInt32BE(word, offset);
+  for (const value of values) {
+    const length = isNull(value) ? NULL_LENGTH : write(to, value, offset + WORD_BYTES);
+    offset = to.writeInt32BE(length, offset) + Math.max(0, length);
   }
-  return buffer;
+  return to.subarray(0, offset);
 }
 
 const SPECIAL = /["\\]/;
@@ -98,20 +107,11 @@ const quoted = (text: string): string =>
   `"${SPECIAL.test(text) ? text.replaceAll(/["\\]/g, (character) => `\\${character}`) : text}"`;
 
 const TEXT: Partial<Record<ColumnType, (value: unknown) => string>> = {
-  text: (value) => quoted(String(value)),
-  bytea: (value) => `"\\\\x${(value as Buffer).toString('hex')}"`,
   jsonb: (value) => quoted(JSON.stringify(value)),
 };
 
-function textArray<Row>(
-  rows: readonly Row[],
-  read: (row: Row) => unknown,
-  write: (value: unknown) => string,
-): string {
+function textArray(values: readonly unknown[], write: (value: unknown) => string): string {
   let text = '';
-  for (const row of rows) {
-    const value = read(row);
-    text += `,${isNull(value) ? 'NULL' : write(value)}`;
-  }
+  for (const value of values) text += `,${isNull(value) ? 'NULL' : write(value)}`;
   return `{${text.slice(1)}}`;
 }

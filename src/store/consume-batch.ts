@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import type { GrantSource } from '../domain/burn.ts';
 import { partsSchema } from './account-rows.ts';
+import { arrayOf } from './arrays.ts';
 import { bucketOf } from './bucket.ts';
 import type { Pool } from './database.ts';
 import type { Lane } from './lanes.ts';
@@ -85,22 +86,21 @@ export async function consumeBatch(
   lane: Lane,
   requests: readonly BatchedConsume[],
 ): Promise<(Decision | undefined)[]> {
-  const column = <T>(of: (request: BatchedConsume) => T): T[] => requests.map(of);
   const { rows } = await pool.query<[Answers]>({
     name: 'consume_batch',
     text: 'select consume_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)',
     rowMode: 'array',
     values: [
       lane,
-      column(({ userId }) => bucketOf(userId)),
-      column(({ userId }) => userId),
-      column(({ key }) => key),
-      column(({ tokens }) => tokens),
-      column(({ requestHash }) => requestHash),
-      column(({ feature }) => feature),
-      column(({ metadata }) => metadata && JSON.stringify(metadata)),
-      column(({ requestId }) => requestId),
-      column(({ now }) => now.toISOString()),
+      arrayOf('smallint', requests, ({ userId }) => bucketOf(userId)),
+      arrayOf('text', requests, ({ userId }) => userId),
+      arrayOf('text', requests, ({ key }) => key),
+      arrayOf('bigint', requests, ({ tokens }) => tokens),
+      arrayOf('bytea', requests, ({ requestHash }) => requestHash),
+      arrayOf('text', requests, ({ feature }) => feature),
+      arrayOf('jsonb', requests, ({ metadata }) => metadata),
+      arrayOf('text', requests, ({ requestId }) => requestId),
+      arrayOf('timestamptz', requests, ({ now }) => now),
     ],
   });
   const answers = rows[0]?.[0];

@@ -68,6 +68,27 @@ describe('Idempotency-Key', () => {
     expect((await grant(one, { credits: 1 }, 'shared')).status).toBe(201);
   });
 
+  it('what was asked is written as the same hash as ever, so that every version knows the requests of those before it', async () => {
+    const userId = await service.user('hashed');
+    const metadata = { model: 'gpt-5', 9: [true, null, 'é'], 10: { b: 1, a: 2 } };
+    await consume(userId, { tokens: 5, metadata }, 'alone');
+    const items = [
+      { key: 'in-batch', tokens: 5, userId, metadata },
+      { key: 'shortest', userId },
+    ];
+    await call('POST', '/v1/credits/consume/batch', { as: keys.consume, key: '', body: { items } });
+    const { rows } = await service.context.pool.query(
+      `select key, encode(request_hash, 'hex') as hash from ledger_entries
+       where user_id = $1 and type = 'consumed' order by seq`,
+      [userId],
+    );
+    expect(rows).toEqual([
+      { key: 'consume:alone', hash: '2dcbb731c9b35fc38effbcab92f6d913' },
+      { key: 'consume-item:in-batch', hash: '5e19bf4f995ed713294a741ac45b7851' },
+      { key: 'consume-item:shortest', hash: 'dd6fc878e723531d26252f5ad9da661e' },
+    ]);
+  });
+
   it('a 402 is not stored: after a grant the same key succeeds', async () => {
     const userId = await service.user();
     expect((await consume(userId, { credits: 7 }, 'later')).status).toBe(402);

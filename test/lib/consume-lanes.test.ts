@@ -36,13 +36,25 @@ function answerOf(users: readonly string[]) {
   return { rows: [[[null, null, null, null, null, null, places, reused]]] };
 }
 
+/** What is in an array of texts and in one of numbers as store/arrays.ts sends them. */
+function textsIn(array: unknown): string[] {
+  const bytes = array as Buffer;
+  const texts: string[] = [];
+  for (let at = 20; at < bytes.length; at += 4 + bytes.readInt32BE(at)) {
+    texts.push(bytes.toString('utf8', at + 4, at + 4 + bytes.readInt32BE(at)));
+  }
+  return texts;
+}
+const numbersIn = (array: unknown): number[] => JSON.parse(`[${String(array).slice(1, -1)}]`);
+
 const neverAlone = () => Promise.reject(new Error('not asked for'));
 
 function open({ lanes = 1024 } = {}) {
   const asked: Asked[] = [];
   const query = async (statement: string | { values: unknown[] }) => {
     if (typeof statement === 'string') return { rows: [{ lanes }] };
-    const [bucket, buckets, users] = statement.values as [number | null, number[], string[]];
+    const bucket = statement.values[0] as number | null;
+    const [buckets, users] = [numbersIn(statement.values[1]), textsIn(statement.values[2])];
     if (bucket !== null) expect(buckets.every((each) => each === bucket)).toBe(true);
     expect(users.map(bucketOf)).toEqual(buckets);
     expect(users).not.toEqual([]);
@@ -92,7 +104,7 @@ it('a database that does not say how many lanes there are fails who has asked so
     if (isAway) throw new Error('connection refused');
     if (typeof statement === 'string') return { rows: [{ lanes: 1 }] };
     expect(statement.values[0]).toBeNull();
-    return answerOf(statement.values[2] as string[]);
+    return answerOf(textsIn(statement.values[2]));
   };
   const batcher = new ConsumeBatcher({ query } as never);
   const decide = (userId: string) => batcher.decide(requestOf(userId, 'key'), neverAlone);

@@ -45,7 +45,7 @@ export const billingRoutes: Route[] = [
         successUrl: httpUrl.optional(),
         cancelUrl: httpUrl.optional(),
       })
-      .superRefine(oneOf(['plan', 'pack'], { needed: true })),
+      .check(oneOf(['plan', 'pack'], { needed: true })),
     responses: { 201: answers('Send the user to `url`.', checkoutCreated) },
     handler: (context, { body, change }) => createCheckout(context, body, change),
   }),

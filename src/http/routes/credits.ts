@@ -1,6 +1,7 @@
 /** Taking credits and giving them back. */
 import { z } from 'zod';
 import type { Context } from '../../context.ts';
+import { consumeEach } from '../../lib/consume-each.ts';
 import { BATCH_ITEM_SCOPE, check, consume, refund } from '../../lib/credits.ts';
 import { requestHash } from '../../lib/requests.ts';
 import { type Route, type RouteAnswer, type RouteInput, route } from '../route.ts';
@@ -17,22 +18,32 @@ const onlyOneCost = oneOf(['credits', 'tokens', 'feature'], { needed: false });
 const ITEMS_MAX = 1_000;
 const consumeItem = z
   .strictObject({ userId, key: itemKey, ...cost, metadata: metadata.optional() })
-  .superRefine(onlyOneCost);
+  .check(onlyOneCost);
+
+type ConsumeItem = z.output<typeof consumeItem>;
+
+/** Of all that an item asks for; in the order of the hash, which then has nothing to sort. */
+function itemHash({ credits, feature, metadata, tokens, userId }: ConsumeItem): Buffer {
+  const asked = { credits, feature, metadata, tokens, userId };
+  return requestHash(asked satisfies Record<Exclude<keyof ConsumeItem, 'key'>, unknown>);
+}
 
 async function consumeItems(
   context: Context,
-  input: RouteInput<unknown, unknown, { items: z.output<typeof consumeItem>[] }>,
+  input: RouteInput<unknown, unknown, { items: ConsumeItem[] }>,
 ): Promise<RouteAnswer> {
   const { body, requestId, actor } = input;
-  const outcomes = await Promise.allSettled(
-    body.items.map(({ key, ...item }) =>
-      consume(context, item, { key, scope: BATCH_ITEM_SCOPE, hash: requestHash(item), requestId, actor }),
-    ),
-  );
+  const outcomes = await consumeEach(context, body.items, (item) => ({
+    key: item.key,
+    scope: BATCH_ITEM_SCOPE,
+    hash: itemHash(item),
+    requestId,
+    actor,
+  }));
   const results = outcomes.map((outcome) =>
-    outcome.status === 'fulfilled'
-      ? { status: 200, ...outcome.value.body, replayed: outcome.value.replayed }
-      : input.problemOf(outcome.reason),
+    'answer' in outcome
+      ? { status: 200, ...outcome.answer.body, replayed: outcome.answer.replayed }
+      : input.problemOf(outcome.error),
   );
   return { status: 200, body: { results } };
 }
@@ -46,7 +57,7 @@ export const creditRoutes: Route[] = [
     tag: TAG,
     auth,
     idempotency: 'required',
-    body: z.strictObject({ userId, ...cost, metadata: metadata.optional() }).superRefine(onlyOneCost),
+    body: z.strictObject({ userId, ...cost, metadata: metadata.optional() }).check(onlyOneCost),
     responses: { 200: answer.answers('Taken.', consumed), 402: DENIED },
     handler: (context, { body, change }) => consume(context, body, change),
   }),
@@ -77,7 +88,7 @@ export const creditRoutes: Route[] = [
     tag: TAG,
     auth: { kind: 'apiKey', scopes: ['consume', 'read'] },
     idempotency: 'none',
-    body: z.strictObject({ userId, ...cost }).superRefine(onlyOneCost),
+    body: z.strictObject({ userId, ...cost }).check(onlyOneCost),
     responses: { 200: answer.answers('The answer, yes or no.', answer.checked) },
     async handler(context, { body: { userId, ...cost } }) {
       return { status: 200, body: { ...(await check(context, userId, cost)) } };

@@ -37,7 +37,7 @@ export const grantRoutes: Route[] = [
         expiresAt: timestamp.optional(),
         reason,
       })
-      .superRefine(oneOf(['credits', 'tokens'], { needed: true })),
+      .check(oneOf(['credits', 'tokens'], { needed: true })),
     responses: { 201: answer.answers('Given.', answer.grant) },
     handler(
       context,

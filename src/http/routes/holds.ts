@@ -36,7 +36,7 @@ export const holdRoutes: Route[] = [
         expiresInSeconds: expiresInSeconds.optional(),
         metadata: metadata.optional(),
       })
-      .superRefine(oneOf(['credits', 'tokens', 'feature'], { needed: false })),
+      .check(oneOf(['credits', 'tokens', 'feature'], { needed: false })),
     responses: { 201: answer.answers('Reserved.', answer.hold), 402: DENIED },
     handler: (context, { body, change }) => placeHold(context, body, change),
   }),
@@ -52,7 +52,7 @@ export const holdRoutes: Route[] = [
     params: holdParams,
     body: z
       .strictObject({ tokens: capturedTokens.optional(), credits: capturedCredits.optional() })
-      .superRefine(oneOf(['tokens', 'credits'], { needed: false })),
+      .check(oneOf(['tokens', 'credits'], { needed: false })),
     responses: { 200: answer.answers('Taken.', captured), 402: DENIED },
     handler: (context, { params, body, change }) => captureHold(context, { ...params, ...body }, change),
   }),

@@ -58,7 +58,7 @@ export const subscriptionChanged = subscription
 
 export const previewInput = z
   .strictObject({ ...change, plan: catalogueName.optional(), cancel: z.literal(true).optional() })
-  .superRefine(oneOf(['plan', 'cancel'], { needed: true }));
+  .check(oneOf(['plan', 'cancel'], { needed: true }));
 
 const balance = z.strictObject({
   credits: z.int(),

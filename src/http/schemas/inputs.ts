@@ -114,17 +114,17 @@ export const cost = {
   feature: catalogueName.optional(),
 };
 
-interface RefinementIssues {
-  addIssue(issue: { code: 'custom'; path: PropertyKey[]; message: string }): void;
-}
-
 /** Refuses all but one of `names`, naming each that is too many; and none at all where one is needed. */
 export function oneOf(names: readonly string[], { needed }: { needed: boolean }) {
-  return (value: Record<string, unknown>, issues: RefinementIssues): void => {
-    const given = names.filter((name) => value[name] !== undefined);
-    const message = `give ${needed ? 'exactly' : 'at most'} one of ${names.join(', ')}`;
-    const wrong = given.length > 1 ? given : needed && given.length === 0 ? names : [];
-    for (const name of wrong) issues.addIssue({ code: 'custom', path: [name], message });
+  const message = `give ${needed ? 'exactly' : 'at most'} one of ${names.join(', ')}`;
+  return ({ value, issues }: z.core.ParsePayload<Record<string, unknown>>): void => {
+    let given = 0;
+    for (const name of names) if (value[name] !== undefined) given++;
+    if (given === 1 || (given === 0 && !needed)) return;
+    for (const name of names) {
+      if (given > 0 && value[name] === undefined) continue;
+      issues.push({ code: 'custom', path: [name], message, input: value, continue: true });
+    }
   };
 }
 
