@@ -10,25 +10,10 @@ import { setImmediate as turnOfEventLoop } from 'node:timers/promises';
 import { TollgateError } from '../errors.ts';
 import { isReachable, type Pool } from '../store/database.ts';
 import { type Lane, readLanes } from '../store/lanes.ts';
+import { ENOUGH, ENOUGH_BESIDE, GROUPS_AT_ONCE_MAX, GROUPS_OF_ALL_MAX, HALF_MIN } from './group-pace.ts';
 import { HeldUsers } from './held-users.ts';
 import { LaneQueues } from './lane-queues.ts';
 
-/**
- * With so many waiting the next group goes out before the last one is answered; with fewer it waits for what arrives in
- * this turn of the event loop. Always waiting cost a tenth of the consumes a second, never waiting half as much again in
- * flushes to disk.
- */
-const ENOUGH = 24;
-/**
- * With so many waiting a second group goes out beside the first. They gather where commits are slow or many clients ask.
- * With 64 clients and a fast disk 24 made groups small and consumes a tenth fewer; with 2 ms a commit no second group cost
- * a fifth of them, and a quarter of those that come a hundred in a request.
- */
-const ENOUGH_BESIDE = 30;
-/** Of the lane that has everybody. A bucket has one: its groups are small as it is. */
-const GROUPS_OF_ALL_MAX = 2;
-/** Each takes a connection; beyond this, what waits is better gathered into larger groups. */
-const GROUPS_AT_ONCE_MAX = 6;
 /** More than a second of work: whoever comes then is better off with another process, or later. */
 const WAITING_MAX = 10_000;
 const RETRY_AFTER_SECONDS = 1;
@@ -157,7 +142,10 @@ export class GroupQueue<Request extends { userId: string }, Result> {
       this.#gathering.delete(lane);
     }
     const group = this.#nextGroup(lane);
-    const outcomes = await this.#outcomesTogether(lane, group);
+    const decided = this.#outcomesTogether(lane, group);
+    // The one beside it, with what it has left.
+    this.#startGroup(lane);
+    const outcomes = await decided;
     const apart = this.#setApart(group.filter((_, index) => !outcomes[index]));
     for (const userId of new Set(group.map(({ request }) => request.userId))) {
       if (!apart.has(userId)) this.#letGo(userId);
@@ -205,18 +193,33 @@ export class GroupQueue<Request extends { userId: string }, Result> {
   #nextGroup(lane: Lane): Waiting<Request, Result>[] {
     const group: Waiting<Request, Result>[] = [];
     const users = new Set<string>();
+    const most = this.#mostUsersOf(lane);
+    const others: Waiting<Request, Result>[] = [];
     for (const waiting of this.#queues.take(lane, this.#rules.max)) {
       const { userId } = waiting.request;
-      // In the group before this one, which had no room for all of its user's requests.
-      if (this.#held.has(userId) && !users.has(userId)) {
-        this.#held.wait(userId, waiting);
-        continue;
+      if (!users.has(userId)) {
+        // In the group before this one, which had no room for all of its user's requests.
+        if (this.#held.has(userId)) {
+          this.#held.wait(userId, waiting);
+          continue;
+        }
+        if (group.length >= most) {
+          others.push(waiting);
+          continue;
+        }
+        users.add(userId);
+        this.#held.hold(userId);
       }
-      users.add(userId);
-      this.#held.hold(userId);
       group.push(waiting);
     }
+    this.#queues.putBack(lane, others);
     return group;
+  }
+
+  /** With how many requests a group takes no more users. */
+  #mostUsersOf(lane: Lane): number {
+    const isFirstOfTwo = lane === null && this.#underWay.get(lane) === 1;
+    return isFirstOfTwo ? Math.max(HALF_MIN, this.#queues.lengthOf(lane) / 2) : this.#rules.max;
   }
 
   /** Where the database is away it is away for all of them; else one of them is at fault, and they are taken apart. */

@@ -26,4 +26,9 @@ export class LaneQueues<Waiting> {
     if (queue.length > 0) this.#queues.set(lane, queue);
     return taken;
   }
+
+  /** What was taken and is not wanted yet: it is the first again. */
+  putBack(lane: Lane, waiting: readonly Waiting[]): void {
+    if (waiting.length > 0) this.#queues.set(lane, [...waiting, ...(this.#queues.get(lane) ?? [])]);
+  }
 }

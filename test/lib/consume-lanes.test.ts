@@ -121,15 +121,27 @@ it('in one lane a second batch goes out beside the first once enough have gather
   const decisions = from(0, 3);
   await settle();
   expect(asked.map(({ users }) => users.length)).toEqual([3]);
-  decisions.push(...from(3, 25));
+  decisions.push(...from(3, 15));
   await settle();
   expect(asked).toHaveLength(1);
-  decisions.push(...from(28, 200));
+  decisions.push(...from(18, 200));
   await settle();
   expect(asked).toHaveLength(2);
   for (let answered = 0; answered < asked.length; await settle()) asked[answered++]!.answer();
-  expect(await Promise.all(decisions)).toHaveLength(228);
-  expect(asked.flatMap(({ users }) => users)).toHaveLength(228);
+  expect(await Promise.all(decisions)).toHaveLength(218);
+  expect(asked.flatMap(({ users }) => users)).toHaveLength(218);
+});
+
+it('in one lane two batches share what waits, each user in one of them', async () => {
+  const { asked, decide } = open({ lanes: 1 });
+  const users = Array.from({ length: 60 }, (_, n) => ['hot', `user-${n}`]).flat();
+  const decisions = Promise.all(users.map(decide));
+  await settle();
+  // All of the hot user are with the others of their half.
+  expect(asked.map((each) => new Set(each.users).size)).toEqual([31, 30]);
+  expect(asked.map((each) => each.users.filter((userId) => userId === 'hot').length)).toEqual([60, 0]);
+  for (const each of asked) each.answer();
+  expect(await decisions).toHaveLength(120);
 });
 
 it('a user is in one batch at a time: what comes meanwhile goes out together afterwards, in order', async () => {
