@@ -30,7 +30,6 @@ function settings(options: ServerOptions): string[] {
     // No socket file: two instances would meet in /tmp, and everybody on the machine may connect there.
     'unix_socket_directories=',
     'max_connections=200',
-    'shared_buffers=128MB',
     'timezone=UTC',
     'log_timezone=UTC',
     'lc_messages=C',

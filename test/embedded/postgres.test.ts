@@ -102,6 +102,15 @@ test('it is durable, listens on the loopback only, and its password is the owner
   await expect(query(wrong.href, 'select 1')).rejects.toThrow(/password authentication failed/);
 });
 
+test('what its owner sets is not overridden at the next start', async () => {
+  const first = await start();
+  await query(first.url('postgres'), `alter system set shared_buffers = '64MB'`);
+  await first.stop();
+  const second = await start();
+  expect(await query(second.url('postgres'), 'show shared_buffers')).toEqual([{ shared_buffers: '64MB' }]);
+  await query(second.url('postgres'), 'alter system reset shared_buffers');
+});
+
 test('two instances with other folders run side by side', async () => {
   const [one, two] = await Promise.all([start(), start(join(newFolder(), 'postgres'))]);
   expect(one.port).not.toBe(two.port);
