@@ -3,7 +3,7 @@ import { type Logger, pino } from 'pino';
 import type Stripe from 'stripe';
 import { type Config, ConfigError } from './config.ts';
 import type { Catalogue } from './domain/plans.ts';
-import { GatheredLines } from './gathered-lines.ts';
+import { gatheredLines } from './gathered-lines.ts';
 import { type Jobs, openJobs } from './queue.ts';
 import { type Database, openDatabase } from './store/database.ts';
 import { openStripe } from './stripe/client.ts';
@@ -39,7 +39,7 @@ const REDACTED_PATHS = [
 
 export function createLog({ logLevel }: Pick<Config, 'logLevel'>): Logger {
   const options = { level: logLevel, redact: { paths: REDACTED_PATHS, censor: '[redacted]' } };
-  return pino(options, new GatheredLines());
+  return pino(options, gatheredLines());
 }
 
 export interface ContextOptions {

@@ -10,7 +10,7 @@ const FLUSH_MS = 200;
  * Lines for the standard output, in one write for many, at the latest after FLUSH_MS. Pino's own destination can gather
  * as well, but copies all that it has gathered at every line: 2 µs and 8 kB of garbage more a line.
  */
-export class GatheredLines implements DestinationStream {
+class GatheredLines implements DestinationStream {
   // It starts to write where it is told to and never by itself: what it is given last is written before the exit goes on.
   readonly #out = pino.destination({
     sync: false,
@@ -47,4 +47,12 @@ export class GatheredLines implements DestinationStream {
     this.#lines = '';
     this.#out.write(lines);
   }
+}
+
+let ofProcess: GatheredLines | undefined;
+
+/** The one of this process: a second would write between the lines of the first. */
+export function gatheredLines(): DestinationStream {
+  ofProcess ??= new GatheredLines();
+  return ofProcess;
 }
