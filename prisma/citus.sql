@@ -26,6 +26,9 @@ BEGIN
     END IF;
 END $$;
 
+-- ── Citus refuses them; of a shard, of which a bucket is a larger part, the planner chooses right without ────────────
+DROP STATISTICS IF EXISTS "ledger_entries_key";
+
 -- ── All that belongs to a user lies with the user: `users` first, to which the foreign keys of the others point ──────
 -- What is not here stays an ordinary table of the coordinator: it is asked for before a bucket is known, or is of no
 -- user (docs/scaling.md).

@@ -75,8 +75,8 @@ async function rotate(client: pg.Client, now: Date, entriesMin: number): Promise
   const boundaries = await nextBoundaries(client, present, { now, entriesMin });
   const wanted = await listWantedIndexes(client, boundaries);
   const createdIndexes: string[] = [];
-  for (const { name, definition } of wanted) {
-    if (await ensureIndex(client, name, definition)) createdIndexes.push(name);
+  for (const index of wanted) {
+    if (await ensureIndex(client, index)) createdIndexes.push(index.name);
   }
   if (String(boundaries) !== String(present)) await swap(client, boundaries);
   const names = wanted.map(({ name }) => name);
@@ -108,13 +108,18 @@ async function nextBoundaries(
   return Number(rows[0]?.count) < entriesMin ? present : next;
 }
 
-async function listWantedIndexes(
-  client: pg.Client,
-  boundaries: readonly string[],
-): Promise<{ name: string; definition: string }[]> {
-  const { rows } = await client.query('select name, definition from ledger_indexes($1::date[])', [
-    boundaries,
-  ]);
+interface Index {
+  name: string;
+  /** Unique or not. */
+  kind: string;
+  definition: string;
+}
+
+async function listWantedIndexes(client: pg.Client, boundaries: readonly string[]): Promise<Index[]> {
+  const { rows } = await client.query<Index>(
+    'select name, kind, definition from ledger_indexes($1::date[])',
+    [boundaries],
+  );
   return rows;
 }
 
@@ -122,18 +127,19 @@ async function listWantedIndexes(
 async function readIndexes(client: pg.Client): Promise<Map<string, boolean>> {
   const { rows } = await client.query<{ name: string; valid: boolean }>(
     `select relname as name, indisvalid as valid from pg_index join pg_class on pg_class.oid = indexrelid
-     where indrelid = 'ledger_entries'::regclass and relname ~ '^ledger_entries_(seq|key)_(all|from|until)'`,
+     where indrelid = 'ledger_entries'::regclass and relname ~ '^ledger_entries_(seq|key)_(all|from|until)'
+     order by relname`,
   );
   return new Map(rows.map(({ name, valid }) => [name, valid]));
 }
 
 /** @returns whether it had to be made */
-async function ensureIndex(client: pg.Client, name: string, definition: string): Promise<boolean> {
+async function ensureIndex(client: pg.Client, { name, kind, definition }: Index): Promise<boolean> {
   const isValid = (await readIndexes(client)).get(name);
   if (isValid) return false;
   // What was cut off is filled by every insert and used by no statement.
   if (isValid === false) await client.query(`drop index concurrently "${name}"`);
-  await client.query(`create unique index concurrently "${name}" ${definition}`);
+  await client.query(`create ${kind} concurrently "${name}" ${definition}`);
   return true;
 }
 

@@ -8,15 +8,14 @@ import type { Lane } from './lanes.ts';
 import { ENTRY_SELECT, type EntryRow, entryOfRow, type StoredEntry } from './ledger.ts';
 import { type OfUser, RowSetStatement } from './row-sets.ts';
 
-/** As for one entry (store/ledger.ts): by the index of digests alone. */
+/** As for one entry (store/ledger.ts): by the indexes of keys alone. */
 const BY_KEY = new RowSetStatement(
   'entries_by_key',
   { key: 'text' },
   ({ rows, bucket }) => `select r.user_id as "userId", ${ENTRY_SELECT}
     from ${rows} cross join lateral (
-      select l.* from ledger l where l.bucket = ${bucket} and l.key = r.key and l.user_id || '' = r.user_id
-        and md5(length(l.user_id)::text || ':' || l.user_id || l.key)::uuid
-          = md5(length(r.user_id)::text || ':' || r.user_id || r.key)::uuid offset 0) e
+      select l.* from ledger l where l.bucket = ${bucket}
+        and l.user_id || ' ' || l.key = r.user_id || ' ' || r.key offset 0) e
     left join credit_grants g on g.bucket = ${bucket} and g.id = e.grant_id`,
 );
 

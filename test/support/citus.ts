@@ -42,6 +42,9 @@ begin
       raise exception 'SET NULL, SET DEFAULT or CASCADE is not supported in ON UPDATE operation: %', each.conname;
     end if;
   end loop;
+  if exists (select from pg_statistic_ext where stxrelid = relation and stxexprs is not null) then
+    raise exception 'only simple column references are allowed in CREATE STATISTICS';
+  end if;
   if current_setting('citus.enable_unsafe_triggers', true) is distinct from 'on'
     and exists (select from pg_trigger where tgrelid = relation and not tgisinternal) then
     raise exception 'cannot distribute relation "%" because it has triggers', relation;
