@@ -18,7 +18,7 @@ import { fill, type Population } from './fill.ts';
 import type { HoldsJob, HoldsResult } from './holds-run.ts';
 import type { LoadJob, LoadResult } from './load.ts';
 import type { ResetJob, ResetResult } from './reset-run.ts';
-import type { ServerJob, ServerKind, Usage } from './server.ts';
+import type { Questions, ServerJob, ServerKind } from './server.ts';
 
 export interface Scale {
   users: number;
@@ -38,7 +38,7 @@ export interface Scale {
 export interface Server {
   port: number;
   apiKey: string;
-  usage(): Promise<Usage>;
+  ask(question: keyof Questions): Promise<number>;
   stop(): Promise<void>;
   /** kill -9. */
   kill(): Promise<void>;
@@ -168,7 +168,7 @@ export class Bed {
       child.kill('SIGKILL');
       await ended(child);
     };
-    return { port, apiKey: database.apiKey, usage: () => ask(child, 'usage'), stop, kill };
+    return { port, apiKey: database.apiKey, ask: (question) => ask(child, question), stop, kill };
   }
 
   async load({ port, apiKey }: Server, wanted: Partial<LoadJob> = {}): Promise<LoadResult> {

@@ -35,11 +35,11 @@ export async function compare(
   const cpuOfA: number[] = [];
   const cpuOfB: number[] = [];
   const turn = async ({ server, job }: Side, loads: LoadResult[], cpu: number[]): Promise<void> => {
-    const before = await server.usage();
+    const before = await server.ask('cpuMicroseconds');
     const load = await bed.load(server, job);
-    const after = await server.usage();
+    const after = await server.ask('cpuMicroseconds');
     loads.push(load);
-    cpu.push((after.cpuMicroseconds - before.cpuMicroseconds) / load.answers);
+    cpu.push((after - before) / load.answers);
   };
   for (let round = 0; round < bed.scale.rounds; round++) {
     await turn(a, loadsOfA, cpuOfA);

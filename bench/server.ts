@@ -34,9 +34,11 @@ export interface ServerJob {
   redisUrl?: string | undefined;
 }
 
-/** What a server has used so far. */
-export interface Usage {
+/** What a server tells when it is asked. */
+export interface Questions {
+  /** What it has used so far. */
   cpuMicroseconds: number;
+  /** After it has collected its garbage, which costs the consumes of the next seconds a fifteenth. */
   residentBytes: number;
 }
 
@@ -82,12 +84,20 @@ function nodeEcho(): Promise<number> {
   });
 }
 
-process.on('message', (message: ServerJob | 'usage') => {
-  if (message === 'usage') {
-    global.gc?.();
+const answers: { [Question in keyof Questions]: () => number } = {
+  cpuMicroseconds() {
     const { user, system } = process.cpuUsage();
-    const usage: Usage = { cpuMicroseconds: user + system, residentBytes: process.memoryUsage.rss() };
-    process.send?.(usage);
+    return user + system;
+  },
+  residentBytes() {
+    global.gc?.();
+    return process.memoryUsage.rss();
+  },
+};
+
+process.on('message', (message: ServerJob | keyof Questions) => {
+  if (typeof message === 'string') {
+    process.send?.(answers[message]());
     return;
   }
   start(message).then(

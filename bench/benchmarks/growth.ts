@@ -60,7 +60,7 @@ async function memory(bed: Bed): Promise<Row[]> {
       loads.push(load);
       done += load.answers * items;
     }
-    return (await server.usage()).residentBytes;
+    return server.ask('residentBytes');
   };
   const early = await until(FEW_CONSUMES, 1);
   // In requests of many, so that it ends within minutes; a few of one each, so that both routes are held to it.

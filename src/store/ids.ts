@@ -2,17 +2,40 @@
  * Opaque ids. Those of a user's rows carry the user's bucket, so that a row can be found by its id alone with an
  * equality on the distribution column.
  */
+import { randomFillSync } from 'node:crypto';
 import { v7 as uuidv7 } from 'uuid';
 import { BUCKETS, bucketOf } from './bucket.ts';
 
+const RANDOM_BYTES = 16;
+/** Asking the system for the bytes of each id by itself took a sixth of what rolling a user takes. */
+const randomBytes = new Uint8Array(RANDOM_BYTES * 256);
+let nextRandom = randomBytes.length;
+const latest = { msecs: 0, seq: 0 };
+
+/** As `uuidv7()` makes it: those of one millisecond count up. */
+function newUuid(): string {
+  if (nextRandom === randomBytes.length) {
+    randomFillSync(randomBytes);
+    nextRandom = 0;
+  }
+  const random = randomBytes.subarray(nextRandom, nextRandom + RANDOM_BYTES);
+  nextRandom += RANDOM_BYTES;
+  const now = Date.now();
+  if (now > latest.msecs) {
+    latest.msecs = now;
+    latest.seq = new DataView(random.buffer, random.byteOffset).getUint32(0) >>> 1;
+  } else latest.seq++;
+  return uuidv7({ random, ...latest }).replaceAll('-', '');
+}
+
 /** Sortable by time of creation. */
 export function newId(prefix: string): string {
-  return `${prefix}_${uuidv7().replaceAll('-', '')}`;
+  return `${prefix}_${newUuid()}`;
 }
 
 export function newUserRowId(prefix: string, userId: string): string {
   const bucket = bucketOf(userId).toString(36).padStart(2, '0');
-  return `${prefix}_${bucket}${uuidv7().replaceAll('-', '')}`;
+  return `${prefix}_${bucket}${newUuid()}`;
 }
 
 /** The bucket inside an id of `newUserRowId`; undefined where the text is no such id. */
