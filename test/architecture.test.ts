@@ -155,12 +155,14 @@ describe('each thing has one place', () => {
   });
 
   it('business time comes from the context', () => {
-    // Signatures and tokens are checked by wall time (RFC 7519; Stripe's tolerance), the embedded server waits by it.
+    // Signatures and tokens are checked by wall time (RFC 7519; Stripe's tolerance), the embedded server waits by it, and
+    // ids sort by it (RFC 9562).
     const wired = [
       'src/context.ts',
       'src/http/jwt.ts',
       'src/stripe/webhook.ts',
       'src/lib/workflows.ts',
+      'src/store/ids.ts',
       'src/sandbox/index.ts',
     ];
     const ours = sources.filter(({ path }) => layerOf(path) !== 'src/embedded');

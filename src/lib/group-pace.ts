@@ -18,7 +18,11 @@ export const ENOUGH_BESIDE = 20;
  * fewer. All at once came back all at once: while PostgreSQL decided them nobody else had anything to do.
  */
 export const HALF_MIN = 32;
-/** Of the lane that has everybody. A bucket has one: its groups are small as it is. */
-export const GROUPS_OF_ALL_MAX = 2;
+/**
+ * Of the lane that has everybody. A bucket has one: its groups are small as it is. The third goes out only where a whole
+ * one is waiting, as with batch requests: PostgreSQL then has work while this process reads the next requests (1.05 times
+ * the items a second).
+ */
+export const GROUPS_OF_ALL_MAX = 3;
 /** Each takes a connection; beyond this, what waits is better gathered into larger groups. */
 export const GROUPS_AT_ONCE_MAX = 6;

@@ -129,7 +129,8 @@ export class GroupQueue<Request extends { userId: string }, Result> {
     const underWay = this.#underWay.get(lane) ?? 0;
     const most = lane === null ? GROUPS_OF_ALL_MAX : 1;
     if (underWay >= most || this.#groupsUnderWay >= GROUPS_AT_ONCE_MAX) return;
-    if (underWay > 0 && this.#queues.lengthOf(lane) < ENOUGH_BESIDE) return;
+    const enough = underWay < 2 ? ENOUGH_BESIDE : this.#rules.max;
+    if (underWay > 0 && this.#queues.lengthOf(lane) < enough) return;
     this.#underWay.set(lane, underWay + 1);
     this.#groupsUnderWay++;
     void this.#commit(lane);
