@@ -1,7 +1,8 @@
 -- ── By hand: no statement of these is one that Prisma would write ───────────────────────────────────────────────────
 
 -- Earlier entries are found by hash: one page instead of three or four down a b-tree, and no digest to be made (md5 and its
--- cast were a twentieth of a consume). A consume takes a sixth less of PostgreSQL's CPU. A hash index is never unique:
+-- cast were a twentieth of a consume). A consume takes a fourteenth less of PostgreSQL's CPU, an item of a large
+-- batch a seventh. A hash index is never unique:
 -- docs/decisions/0014 says what a key's one effect rests on. (Of users such an index, a reset wrote a tenth fewer users.)
 -- The indexes of all parts: `CREATE ` || kind || name || definition. No user's id has a space in it, so joined by one the
 -- words of a user and key are nobody else's.
