@@ -1,9 +1,10 @@
 -- ── By hand: no statement of these is one that Prisma would write ───────────────────────────────────────────────────
 
 -- Earlier entries are found by hash: one page instead of three or four down a b-tree, and no digest to be made (md5 and its
--- cast were a twentieth of a consume). A consume takes a fourteenth less of PostgreSQL's CPU, an item of a large
--- batch a seventh. A hash index is never unique:
--- docs/decisions/0014 says what a key's one effect rests on. (Of users such an index, a reset wrote a tenth fewer users.)
+-- cast were a twentieth of a consume). A consume takes a fourteenth less of PostgreSQL's CPU, an item of a large batch a
+-- seventh. A hash index is never unique: docs/decisions/0014 says what a key's one effect rests on. Users have none of
+-- their ids: each reset would write it as well, and took a tenth longer.
+
 -- The indexes of all parts: `CREATE ` || kind || name || definition. No user's id has a space in it, so joined by one the
 -- words of a user and key are nobody else's.
 DROP FUNCTION "ledger_indexes"(date[]);
@@ -16,6 +17,7 @@ LANGUAGE sql STABLE AS $$
         ('key', 'index', 'hash ((user_id || '' '' || key))')) kinds(name, kind, columns)
     ORDER BY place, kinds.name
 $$;
+
 DO $migration$
 DECLARE
     one record;
