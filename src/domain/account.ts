@@ -8,6 +8,9 @@ import type { Cause, Entry, EntryType, Grant, GrantInput, Hold, Outcome, UserSta
 import { hasCome } from './period.ts';
 import type { Catalogue } from './plans.ts';
 
+/** Why a grant ended whose time had come. */
+export const EXPIRED_BY_TIME = 'Reached its expiry';
+
 export class Account {
   readonly entries: Entry[] = [];
   /** Grants that are not stored yet; in changedGrants as well. */

@@ -3,7 +3,7 @@
  * order of the due dates and stamped with them, so a late roll writes the same ledger as a punctual one and the jobs
  * are only a convenience.
  */
-import type { Account } from './account.ts';
+import { type Account, EXPIRED_BY_TIME } from './account.ts';
 import {
   enterFreePlan,
   landFreeAllowance,
@@ -86,7 +86,7 @@ function dueGrant(account: Account): Due | undefined {
   const isFrozen = grant.subscriptionId !== null && account.user.currentSubscriptionId === null;
   return {
     at,
-    apply: () => void account.takeOut(grant, 'expired', 'Reached its expiry'),
+    apply: () => void account.takeOut(grant, 'expired', EXPIRED_BY_TIME),
     isForFacts: isFrozen,
   };
 }

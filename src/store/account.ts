@@ -13,6 +13,8 @@ import { saveAccounts } from './account-save.ts';
 import { bucketOf } from './bucket.ts';
 import type { Pool, Transaction } from './database.ts';
 import { type DueChunk, lockDueUsers } from './due-users.ts';
+import type { Lane } from './lanes.ts';
+import { rollFreeUsers } from './roll-free.ts';
 import { inTransaction } from './transaction.ts';
 
 export interface AccountOptions {
@@ -82,17 +84,29 @@ export async function rollChunk(
   try {
     return await inTransaction(pool, async (tx) => {
       await tx.query(NOT_FLUSHED);
-      const users = await lockDueUsers(tx, chunk, now);
-      userIds = users.map(({ id }) => id);
-      if (users.length === 0) return userIds;
-      const loaded = await loadAccounts(tx, chunk.lane, users, { catalogue, now });
-      for (const { account } of loaded) await rollAccount(tx, account);
-      await saveAccounts(tx, chunk.lane, loaded, now);
+      userIds = await lockDueUsers(tx, chunk, now);
+      if (userIds.length === 0) return userIds;
+      const rolled = chunk.lane === null ? await rollFreeUsers(tx, userIds, { catalogue, now }) : new Set();
+      const others = userIds.filter((id) => !rolled.has(id));
+      if (others.length > 0) await rollByRules(tx, chunk.lane, others, { catalogue, now });
       return userIds;
     });
   } catch (error) {
     throw userIds.length === 0 ? error : new ChunkFailedError(userIds, error);
   }
+}
+
+/** The users' rows are locked. */
+async function rollByRules(
+  tx: Transaction,
+  lane: Lane,
+  userIds: readonly string[],
+  { catalogue, now }: Pick<AccountOptions, 'catalogue' | 'now'>,
+): Promise<void> {
+  const users = await lockUsers(tx, lane, userIds);
+  const loaded = await loadAccounts(tx, lane, users, { catalogue, now });
+  for (const { account } of loaded) await rollAccount(tx, account);
+  await saveAccounts(tx, lane, loaded, now);
 }
 
 /** Brings closed grants into the account, for what returns to them. */

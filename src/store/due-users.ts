@@ -1,5 +1,4 @@
 /** Users for whom something is due. Parked ones are left out: what runs by itself leaves them alone. */
-import { USER_SELECT, type UserRow } from './account-rows.ts';
 import { arrayOf } from './arrays.ts';
 import type { Queryable, Transaction } from './database.ts';
 import type { Lane } from './lanes.ts';
@@ -52,16 +51,16 @@ export async function lockDueUsers(
   tx: Transaction,
   { kind, lane, buckets, limit, except }: DueChunk,
   now: Date,
-): Promise<UserRow[]> {
+): Promise<string[]> {
   const dueOf = (bucket: string): string => `
-    select ${USER_SELECT} from users u where u.bucket = ${bucket} and ${CONDITIONS[kind]} and u.id <> all($4)
+    select u.id from users u where u.bucket = ${bucket} and ${CONDITIONS[kind]} and u.id <> all($4)
     order by u.next_due_at limit $3 for no key update skip locked`;
   // Row by row, so that no more are locked than are taken.
   const ofAll = `select u.* from unnest($2::smallint[]) b(bucket) cross join lateral (${dueOf('b.bucket')}) u limit $3`;
-  const { rows } = await tx.query<UserRow>({
+  const { rows } = await tx.query<{ id: string }>({
     name: `lock_${kind}_users_of_${lane === null ? 'all' : 'one'}`,
     text: lane === null ? ofAll : dueOf('$2'),
     values: [now, lane ?? arrayOf('smallint', buckets, (bucket) => bucket), limit, except],
   });
-  return rows;
+  return rows.map(({ id }) => id);
 }

@@ -11,7 +11,7 @@ import { bucketOf } from '../../src/store/bucket.ts';
 import { listDueBuckets, listDueUsers } from '../../src/store/due-users.ts';
 import { findViolations } from '../../src/store/invariants.ts';
 import { type Library, openLibrary, START } from '../support/library.ts';
-import { ALL_BORN_BY, idsOfBucket, live, type Past, pasts } from '../support/population.ts';
+import { ALL_BORN_BY, idsOfBucket, live, type Past, pasts, plainPasts } from '../support/population.ts';
 import { rowsOf } from '../support/rows.ts';
 import { announceSeed } from '../support/seed.ts';
 
@@ -56,10 +56,12 @@ describe.each([
 
   test('a chunk writes row for row what its users rolled one by one write', async () => {
     let round = 0;
+    const said: string[] = [];
+    const log = pino({ level: 'warn' }, { write: (line) => said.push(line) });
     const property = async (population: Past[], days: number): Promise<void> => {
       const { pool } = library.context;
       const now = addDays(ALL_BORN_BY, days);
-      const context = library.with({ now: () => now });
+      const context = { ...library.with({ now: () => now }), log };
       const names = [`alone-${round}`, `chunk-${round++}`] as const;
       const [alone = [], chunk = []] = names.map((name) => idsOf(name, population.length));
       for (const [n, past] of population.entries()) {
@@ -72,12 +74,14 @@ describe.each([
       // With them those of earlier rounds.
       expect(await rollUsers(context, 'due')).toBe(due.length - first.length);
       for (const [n, past] of population.entries()) {
-        const said = JSON.stringify(past);
-        expect(await rowsOf(pool, chunk[n] ?? ''), said).toEqual(await rowsOf(pool, alone[n] ?? ''));
+        const words = JSON.stringify(past);
+        expect(await rowsOf(pool, chunk[n] ?? ''), words).toEqual(await rowsOf(pool, alone[n] ?? ''));
       }
       expect(await rollUsers(context, 'due')).toBe(0);
+      // No chunk had to be done again user by user.
+      expect(said).toEqual([]);
     };
-    const population = fc.array(pasts, { minLength: 2, maxLength: 12 });
+    const population = fc.array(fc.oneof(pasts, plainPasts), { minLength: 2, maxLength: 12 });
     await fc.assert(fc.asyncProperty(population, fc.integer({ min: 0, max: 130 }), property), {
       seed: announceSeed('bulk against one by one'),
       numRuns: 8,

@@ -56,6 +56,18 @@ export const pasts = fc.record<Past>({
   hasDebt: fc.boolean(),
 });
 
+/** Free users with nothing but their allowance: what the job rolls by one statement (store/roll-free.ts). */
+export const plainPasts = fc.record<Past>({
+  bornAfterHours: fc.integer({ min: 0, max: 48 }),
+  plan: fc.constant('free'),
+  planDays: fc.constant(1),
+  bonuses: fc.constant([]),
+  hold: fc.constant(null),
+  // Up to all of it, and more: that is refused.
+  spentTokens: fc.constantFrom(1, 2_500, 9_999, 10_000, 10_001),
+  hasDebt: fc.constant(false),
+});
+
 /** Ids that share a bucket, so that a chunk has many of them. */
 export function idsOfBucket(prefix: string, bucket: number, count: number): string[] {
   const ids: string[] = [];
