@@ -19,10 +19,9 @@ export const ENOUGH_BESIDE = 20;
  */
 export const HALF_MIN = 32;
 /**
- * Of the lane that has everybody. A bucket has one: its groups are small as it is. The third goes out only where a whole
- * one is waiting, as with batch requests: PostgreSQL then has work while this process reads the next requests (1.05 times
- * the items a second).
+ * Of the lane that has everybody. A bucket has one: its groups are small as it is. A third and a fourth go out only where
+ * a whole one is waiting, as with batch requests: PostgreSQL then has work while this process reads the next requests.
  */
-export const GROUPS_OF_ALL_MAX = 3;
+export const GROUPS_OF_ALL_MAX = 4;
 /** Each takes a connection; beyond this, what waits is better gathered into larger groups. */
 export const GROUPS_AT_ONCE_MAX = 6;
