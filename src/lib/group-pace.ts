@@ -19,9 +19,10 @@ export const ENOUGH_BESIDE = 20;
  */
 export const HALF_MIN = 32;
 /**
- * Of the lane that has everybody. A bucket has one: its groups are small as it is. A third and a fourth go out only where
- * a whole one is waiting, as with batch requests: PostgreSQL then has work while this process reads the next requests.
+ * Of the lane that has everybody. A bucket has one: its groups are small as it is. The third goes out only where a whole
+ * one is waiting, as with batch requests: PostgreSQL then has work while this process reads the next requests. A fourth of
+ * both consumes and changes, and what is decided apart, would be more than the pool has connections.
  */
-export const GROUPS_OF_ALL_MAX = 4;
+export const GROUPS_OF_ALL_MAX = 3;
 /** Each takes a connection; beyond this, what waits is better gathered into larger groups. */
 export const GROUPS_AT_ONCE_MAX = 6;

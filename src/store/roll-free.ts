@@ -60,6 +60,7 @@ const ROLL = `
     update credit_grants g
     set remaining_tokens = 0, closed_at = l.starts, expired_tokens = g.expired_tokens + l.left_tokens
     from leaving l where g.bucket = l.bucket and g.ctid = l.old_grant_row_id
+    returning 1
   ), granted as (
     insert into credit_grants (bucket, id, user_id, key, source, amount_tokens, remaining_tokens, expires_at, priority,
       effective_at, offer, reason, window_start, window_end, window_kind, created_at)
@@ -71,11 +72,12 @@ const ROLL = `
     period_end = l.ends, free_allowance_start = l.starts, head_grant_id = l.new_grant_id, head_source = 'allowance',
     head_remaining_tokens = $5::bigint, last_seq = l.new_seq, next_due_at = l.ends, updated_at = $4
   from leaving l where u.bucket = l.bucket and u.ctid = l.row_id
-  returning u.id`;
+  returning u.id, (select count(*)::int from closed) as "closedGrants"`;
 
 /**
  * @param userIds due ones, whose rows this transaction has locked before: so the statement sees what their last holder did
  * @returns who was rolled
+ * @throws Error where not as many grants were closed as users rolled
  */
 export async function rollFreeUsers(
   tx: Transaction,
@@ -84,7 +86,7 @@ export async function rollFreeUsers(
 ): Promise<Set<string>> {
   const { reset, creditsPerPeriod } = planDefinition(catalogue, FREE_PLAN);
   if (reset !== 'clock') return new Set();
-  const { rows } = await tx.query<{ id: string }>({
+  const { rows } = await tx.query<{ id: string; closedGrants: number }>({
     name: 'roll_free_users',
     text: ROLL,
     values: [
@@ -95,5 +97,8 @@ export async function rollFreeUsers(
       creditsPerPeriod * TOKENS_PER_CREDIT,
     ],
   });
+  const closed = rows[0]?.closedGrants ?? 0;
+  if (closed !== rows.length)
+    throw new Error(`${rows.length} users rolled, ${closed} of their grants closed.`);
   return new Set(rows.map(({ id }) => id));
 }

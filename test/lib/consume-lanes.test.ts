@@ -90,7 +90,7 @@ it('buckets with more than a batch waiting keep no other waiting', async () => {
   const { asked, decide } = open();
   const ofBuckets = new Map(Array.from({ length: 100 }, (_, n) => [bucketOf(`user-${n}`), `user-${n}`]));
   const [busy, others] = [[...ofBuckets.values()].slice(0, AT_ONCE), [...ofBuckets.values()].slice(AT_ONCE)];
-  for (const userId of busy) for (let n = 0; n < 150; n++) void decide(userId);
+  for (const userId of busy) for (let n = 0; n < 300; n++) void decide(userId);
   for (const userId of others) void decide(userId);
   await settle();
   for (let answered = 0; answered < asked.length; await settle()) asked[answered++]!.answer();
@@ -127,12 +127,13 @@ it('in one lane a second batch goes out once enough have gathered, and a third w
   decisions.push(...from(18, 100));
   await settle();
   expect(asked).toHaveLength(2);
-  decisions.push(...from(118, 100));
+  decisions.push(...from(118, 500));
   await settle();
-  expect(asked.map(({ users }) => users.length).slice(2)).toEqual([128]);
+  // And no fourth.
+  expect(asked.map(({ users }) => users.length).slice(2)).toEqual([200]);
   for (let answered = 0; answered < asked.length; await settle()) asked[answered++]!.answer();
-  expect(await Promise.all(decisions)).toHaveLength(218);
-  expect(asked.flatMap(({ users }) => users)).toHaveLength(218);
+  expect(await Promise.all(decisions)).toHaveLength(618);
+  expect(asked.flatMap(({ users }) => users)).toHaveLength(618);
 });
 
 it('in one lane two batches share what waits, each user in one of them', async () => {
@@ -151,7 +152,7 @@ it('a user is in one batch at a time: what comes meanwhile goes out together aft
   const { asked, decide } = open({ lanes: 1 });
   const decisions = [decide('hot')];
   await settle();
-  for (let n = 0; n < 200; n++) decisions.push(decide('hot'));
+  for (let n = 0; n < 300; n++) decisions.push(decide('hot'));
   for (let n = 0; n < 40; n++) decisions.push(decide(`user-${n}`));
   await settle();
   // The others did not wait for the hot one.
@@ -161,10 +162,10 @@ it('a user is in one batch at a time: what comes meanwhile goes out together aft
     expect(new Set(underWay).size).toBe(underWay.length);
     asked[answered++]!.answer();
   }
-  expect(await Promise.all(decisions)).toHaveLength(241);
+  expect(await Promise.all(decisions)).toHaveLength(341);
   // The first alone, then as many as a batch has room for, then the rest.
   const ofHot = asked.map(({ users }) => users.filter((userId) => userId === 'hot').length);
   const sizes = ofHot.filter((count) => count > 0);
   expect(sizes).toHaveLength(3);
-  expect(sizes.reduce((sum, size) => sum + size)).toBe(201);
+  expect(sizes.reduce((sum, size) => sum + size)).toBe(301);
 });

@@ -38,6 +38,7 @@ const LEFT: Record<string, Past> = {
 };
 
 const set = (columns: string): string => `update users set ${columns} where id = $1`;
+const setGrant = (columns: string): string => `update credit_grants set ${columns} where user_id = $1`;
 
 /** Plain ones but for one thing. */
 const LEFT_BY_HAND: Record<string, string> = {
@@ -51,6 +52,15 @@ const LEFT_BY_HAND: Record<string, string> = {
   'off-its-anchor': set("period_anchor = period_anchor + interval '1 hour'"),
   'who-had-the-allowance': set('free_allowance_start = period_end'),
   'whose-balance-is-another': set('available_tokens = available_tokens + 1'),
+  'before-its-anchor': set("period_anchor = period_end + interval '1 month'"),
+  'whose-grant-is-no-allowance': setGrant("source = 'bonus'"),
+  'whose-grant-was-bought': setGrant("subscription_id = 'sub_1'"),
+  'whose-grant-ends-later': setGrant("expires_at = expires_at + interval '1 day'"),
+  'whose-grant-never-ends': setGrant('expires_at = null'),
+  'whose-grant-is-held': setGrant('remaining_tokens = 0, held_tokens = 5'),
+  'with-two-grants': `insert into credit_grants
+      (bucket, id, user_id, key, source, amount_tokens, remaining_tokens, effective_at, closed_at, settled_debt_tokens, created_at)
+    select bucket, 'gr_' || id, id, 'of-a-debt', 'bonus', 5, 0, created_at, created_at, 5, created_at from users where id = $1`,
   // What a metered plan holds beyond the balance holds no tokens.
   'with-a-hold-of-overage': `insert into holds (bucket, id, user_id, key, tokens, parts, status, expires_at, created_at)
     select bucket, 'hold_' || id, id, 'overage', 5, '[]', 'open', '2099-01-01', created_at from users where id = $1`,
