@@ -5,20 +5,19 @@
 import { type BatchedConsume, consumeBatch, type Decision } from '../store/consume-batch.ts';
 import type { Pool } from '../store/database.ts';
 import type { Lane } from '../store/lanes.ts';
-import { GroupQueue, type Outcome } from './group-queue.ts';
+import { GroupQueue } from './group-queue.ts';
+import type { Outcome } from './outcomes.ts';
 
 /** With 500 requests of many items had 0.97 times the items a second: nothing was left for the batch beside it. */
 const BATCH_MAX = 200;
 
-interface Consume {
-  userId: string;
-  batched: BatchedConsume;
+export interface PendingConsume extends BatchedConsume {
   /** Where a batch cannot decide. @throws TollgateError */
   decideOtherwise(): Promise<Decision>;
 }
 
 export class ConsumeBatcher {
-  readonly #queue: GroupQueue<Consume, Decision>;
+  readonly #queue: GroupQueue<PendingConsume, Decision>;
 
   constructor(pool: Pool) {
     this.#queue = new GroupQueue(pool, {
@@ -34,16 +33,18 @@ export class ConsumeBatcher {
     return this.#queue.waiting;
   }
 
-  /**
-   * @param decideOtherwise for what a batch cannot decide; what it throws is thrown here
-   * @throws TollgateError `unavailable` where too many are waiting
-   */
-  decide(batched: BatchedConsume, decideOtherwise: () => Promise<Decision>): Promise<Decision> {
-    return this.#queue.decide({ userId: batched.userId, batched, decideOtherwise });
+  /** @throws TollgateError what `decideOtherwise` throws; `unavailable` where too many are waiting */
+  decide(consume: PendingConsume): Promise<Decision> {
+    return this.#queue.decide(consume);
+  }
+
+  /** Each by itself: what `decide` would throw is its error. */
+  decideEach(consumes: readonly PendingConsume[]): Promise<Outcome<Decision>[]> {
+    return this.#queue.decideEach(consumes);
   }
 }
 
-function decideOtherwise(consume: Consume): Promise<Outcome<Decision>> {
+function decideOtherwise(consume: PendingConsume): Promise<Outcome<Decision>> {
   return consume.decideOtherwise().then(
     (result) => ({ result }),
     (error: unknown) => ({ error }),
@@ -54,25 +55,25 @@ function decideOtherwise(consume: Consume): Promise<Outcome<Decision>> {
 async function decideTogether(
   pool: Pool,
   lane: Lane,
-  consumes: readonly Consume[],
+  consumes: readonly PendingConsume[],
 ): Promise<(Outcome<Decision> | undefined)[]> {
   const placesById = new Map<string, number>();
   const batch: BatchedConsume[] = [];
-  const places = consumes.map(({ batched }) => {
-    const id = `${batched.userId} ${batched.key}`;
+  const places = consumes.map((consume) => {
+    const id = `${consume.userId} ${consume.key}`;
     const earlier = placesById.get(id);
     if (earlier !== undefined) return earlier;
     placesById.set(id, batch.length);
-    return batch.push(batched) - 1;
+    return batch.push(consume) - 1;
   });
   const decisions = await consumeBatch(pool, lane, batch);
-  return consumes.map(({ batched }, index) => {
+  return consumes.map((consume, index) => {
     const place = places[index] ?? 0;
     const decision = decisions[place];
     const first = batch[place];
-    if (!decision || first === batched) return decision && { result: decision };
+    if (!decision || first === consume) return decision && { result: decision };
     // Another request under that key finds out by itself.
-    if (!first?.requestHash.equals(batched.requestHash)) return undefined;
+    if (!first?.requestHash.equals(consume.requestHash)) return undefined;
     return { result: decision.outcome === 'taken' ? { ...decision, outcome: 'replayed' } : decision };
   });
 }

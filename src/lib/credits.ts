@@ -1,19 +1,17 @@
-/** Check, consume, refund. Each change is decided by itself under the user's lock; many at once share a commit. */
+/** Check and consume. Each change is decided by itself under the user's lock; many at once share a commit. */
 import type { Context } from '../context.ts';
 import type { Account } from '../domain/account.ts';
 import type { Part } from '../domain/burn.ts';
-import type { Consumption, Entry, UserState } from '../domain/model.ts';
+import type { Entry, UserState } from '../domain/model.ts';
 import { creditsOf, TOKENS_PER_CREDIT } from '../domain/plans.ts';
-import { refundConsumption } from '../domain/refund.ts';
-import { invalidField, notFound, TollgateError } from '../errors.ts';
+import { invalidField, TollgateError } from '../errors.ts';
 import type { AccountRequest } from '../store/account-group.ts';
-import type { AccountUnit } from '../store/account-unit.ts';
 import type { DecidedEntry, Decision } from '../store/consume-batch.ts';
-import { entryIdOf, parseEntryId } from '../store/ids.ts';
+import { entryIdOf } from '../store/ids.ts';
 import { decideAtDoor } from './account-door.ts';
-import { batcherOf } from './consume-batcher.ts';
+import { batcherOf, type PendingConsume } from './consume-batcher.ts';
 import { requireTokens } from './limits.ts';
-import { type Answer, type ChangeRequest, keyReused, onceIn, refuseOtherRequest } from './requests.ts';
+import { type Answer, type ChangeRequest, keyReused, refuseOtherRequest } from './requests.ts';
 import { userNow } from './users.ts';
 
 /** How much a call costs: exactly one of the three, none = one credit. */
@@ -95,30 +93,52 @@ export async function consume(
   input: ConsumeInput,
   request: ChangeRequest,
 ): Promise<Answer<ConsumeResult>> {
-  return consumeAnswer(context, input, await decide(context, input, request));
+  const pending = new Pending(context, input, request, context.clock.now());
+  return consumeAnswer(context, pending, await batcherOf(context.pool).decide(pending));
 }
 
-/** @throws TollgateError what is known before it waits */
-export function decide(context: Context, input: ConsumeInput, request: ChangeRequest): Promise<Decision> {
-  const { userId } = input;
-  const consuming = consumingOf(context, input, request);
-  const { key, tokens, feature, metadata } = consuming;
-  const { hash: requestHash, requestId } = request;
-  return batcherOf(context.pool).decide(
-    { userId, key, tokens, requestHash, feature, metadata, requestId, now: context.clock.now() },
-    () => decideAtDoor(context, consumeRequest(context, userId, consuming)),
-  );
+/** A class, as thousands wait at once: one object each, and nothing made for what a batch decides. */
+export class Pending implements PendingConsume {
+  readonly #context: Context;
+  readonly userId: string;
+  readonly key: string;
+  readonly tokens: number;
+  readonly requestHash: Buffer;
+  readonly feature: string | null;
+  readonly metadata: Record<string, unknown> | null;
+  readonly requestId: string | null;
+  readonly now: Date;
+
+  /** @throws TollgateError `invalid_request` for an unknown feature */
+  constructor(context: Context, input: ConsumeInput, request: ChangeRequest, now: Date) {
+    const { key, tokens, feature, metadata } = consumingOf(context, input, request);
+    this.#context = context;
+    this.userId = input.userId;
+    this.key = key;
+    this.tokens = tokens;
+    this.requestHash = request.hash;
+    this.feature = feature;
+    this.metadata = metadata;
+    this.requestId = request.requestId;
+    this.now = now;
+  }
+
+  decideOtherwise(): Promise<Decision> {
+    const { userId, key, tokens, feature, metadata, requestHash: hash, requestId } = this;
+    const consuming = { key, tokens, feature, metadata, request: { hash, requestId } };
+    return decideAtDoor(this.#context, consumeRequest(this.#context, userId, consuming));
+  }
 }
 
 /** @throws TollgateError for a refusal */
 export function consumeAnswer(
   context: Context,
-  input: ConsumeInput,
+  { userId, tokens }: Pick<Pending, 'userId' | 'tokens'>,
   decision: Decision,
 ): Answer<ConsumeResult> {
-  if (decision.outcome === 'denied') throw insufficientCredits(context, decision, tokensOf(context, input));
+  if (decision.outcome === 'denied') throw insufficientCredits(context, decision, tokens);
   if (decision.outcome === 'reused') throw keyReused();
-  const body = consumeResult(input.userId, decision.entry);
+  const body = consumeResult(userId, decision.entry);
   return { status: 200, body, replayed: decision.outcome === 'replayed' };
 }
 
@@ -165,7 +185,7 @@ export interface Consuming {
   key: string;
   feature: string | null;
   metadata: Record<string, unknown> | null;
-  request: ChangeRequest;
+  request: Pick<ChangeRequest, 'hash' | 'requestId'>;
 }
 
 /**
@@ -206,83 +226,5 @@ export async function check(context: Context, userId: string, cost: Cost): Promi
     availableTokens: user.availableTokens,
     credits: creditsOf(user.availableTokens),
     resetsAt: user.periodEnd.toISOString(),
-  };
-}
-
-export interface RefundInput {
-  entryId: string;
-  tokens?: number | undefined;
-  reason: string;
-}
-
-/** Gives back at most what the entry took, to the grants it came from. */
-export async function refund(context: Context, input: RefundInput, request: ChangeRequest): Promise<Answer> {
-  return decideAtDoor(context, refundRequest(context, input, request));
-}
-
-/** @throws TollgateError `not_found` for what is no entry's id */
-export function refundRequest(
-  context: Context,
-  input: RefundInput,
-  request: ChangeRequest,
-): AccountRequest<Answer> {
-  const place = parseEntryId(input.entryId);
-  if (!place) throw notFound('ledger entry');
-  const { userId, seq } = place;
-  return {
-    userId,
-    now: context.clock.now(),
-    needs: { answer: request, consumptionSeq: seq },
-    decide: (unit) =>
-      onceIn(unit, request, () => ({
-        status: 200,
-        body: refundInUnit(unit, {
-          ...input,
-          seq,
-          key: `refund:${request.key}`,
-          requestId: request.requestId,
-        }),
-      })),
-  };
-}
-
-/** What of a consumption was not given back yet. */
-export function refundableOf({ parts, overageTokens, refundedTokens }: Consumption): number {
-  return parts.reduce((total, part) => total + part.tokens, overageTokens) - refundedTokens;
-}
-
-/**
- * @param unit has read the consumption
- * @param input.key of the ledger entry
- */
-export function refundInUnit(
-  unit: AccountUnit,
-  input: { seq: number; tokens?: number | undefined; reason: string; key: string; requestId: string | null },
-): Record<string, unknown> {
-  const { account } = unit;
-  const { user } = account;
-  const consumption = unit.consumption(input.seq);
-  if (!consumption) throw notFound('consumption');
-  const refundable = refundableOf(consumption);
-  const tokens = input.tokens === undefined ? refundable : requireTokens('tokens', input.tokens);
-  if (tokens > refundable || tokens === 0) {
-    throw new TollgateError('conflict', `Of this entry ${refundable} tokens can still be given back.`, {
-      members: { refundableTokens: refundable },
-    });
-  }
-  unit.bringGrants(consumption.parts.map((part) => part.grantId));
-  const entry = refundConsumption(account, consumption, tokens, {
-    key: input.key,
-    reason: input.reason,
-    requestId: input.requestId,
-  });
-  return {
-    success: true,
-    entryId: entryIdOf(user.id, entry.seq),
-    tokensRefunded: tokens,
-    creditsRemaining: creditsOf(user.availableTokens),
-    availableTokens: user.availableTokens,
-    totalTokensUsed: user.totalTokensUsed,
-    to: entry.parts,
   };
 }

@@ -11,38 +11,20 @@ import { TollgateError } from '../errors.ts';
 import { isReachable, type Pool } from '../store/database.ts';
 import { type Lane, readLanes } from '../store/lanes.ts';
 import { ENOUGH, ENOUGH_BESIDE, GROUPS_AT_ONCE_MAX, GROUPS_OF_ALL_MAX, HALF_MIN } from './group-pace.ts';
+import type { GroupRules } from './group-rules.ts';
 import { HeldUsers } from './held-users.ts';
 import { LaneQueues } from './lane-queues.ts';
+import { type Asker, AskerOfMany, askerOfOne, type Outcome } from './outcomes.ts';
 
 /** More than a second of work: whoever comes then is better off with another process, or later. */
 const WAITING_MAX = 10_000;
 const RETRY_AFTER_SECONDS = 1;
 
-/** What became of one request. */
-export type Outcome<Result> = { result: Result } | { error: unknown };
-
-export interface GroupRules<Request, Result> {
-  /** Requests of one group. */
-  max: number;
-  /**
-   * One commit for all, or an error and none.
-   * @param requests of users of this lane
-   * @returns one outcome per request; undefined where it has to be decided apart
-   */
-  together(lane: Lane, requests: readonly Request[]): Promise<(Outcome<Result> | undefined)[]>;
-  /**
-   * What the group left undecided of one user, or all that it had of the user where it failed. Where this fails as well
-   * it is asked again for each request alone.
-   */
-  apart(lane: Lane, requests: readonly Request[]): Promise<Outcome<Result>[]>;
-  /** Users whose requests are decided apart at once. */
-  apartAtOnceMax: number;
-}
-
 interface Waiting<Request, Result> {
   request: Request;
-  resolve(result: Result): void;
-  reject(error: unknown): void;
+  asker: Asker<Result>;
+  /** Of the request among those of its asker. */
+  place: number;
 }
 
 /** Requests of one user. */
@@ -87,12 +69,29 @@ export class GroupQueue<Request extends { userId: string }, Result> {
 
   /** @throws TollgateError `unavailable` where too many are waiting */
   decide(request: Request): Promise<Result> {
+    return new Promise((resolve, reject) => {
+      this.#ask({ request, asker: askerOfOne(resolve, reject), place: 0 });
+    });
+  }
+
+  /** Each by itself; where too many are waiting the error of what is beyond them is `unavailable`. */
+  decideEach(requests: readonly Request[]): Promise<Outcome<Result>[]> {
+    const asker = new AskerOfMany<Result>(requests.length);
+    requests.forEach((request, place) => {
+      this.#ask({ request, asker, place });
+    });
+    return asker.all;
+  }
+
+  #ask(waiting: Waiting<Request, Result>): void {
     if (this.#waiting >= WAITING_MAX) {
       const message = 'More is being asked than can be done in time: try again in a moment.';
-      throw new TollgateError('unavailable', message, { retryAfterSeconds: RETRY_AFTER_SECONDS });
+      const error = new TollgateError('unavailable', message, { retryAfterSeconds: RETRY_AFTER_SECONDS });
+      waiting.asker.settle({ error }, waiting.place);
+      return;
     }
     this.#waiting++;
-    return new Promise((resolve, reject) => this.#enqueue({ request, resolve, reject }));
+    this.#enqueue(waiting);
   }
 
   #enqueue(waiting: Waiting<Request, Result>): void {
@@ -142,15 +141,13 @@ export class GroupQueue<Request extends { userId: string }, Result> {
       await turnOfEventLoop();
       this.#gathering.delete(lane);
     }
-    const group = this.#nextGroup(lane);
+    const { group, users } = this.#nextGroup(lane);
     const decided = this.#outcomesTogether(lane, group);
     // The one beside it, with what it has left.
     this.#startGroup(lane);
     const outcomes = await decided;
     const apart = this.#setApart(group.filter((_, index) => !outcomes[index]));
-    for (const userId of new Set(group.map(({ request }) => request.userId))) {
-      if (!apart.has(userId)) this.#letGo(userId);
-    }
+    for (const userId of users) if (!apart.has(userId)) this.#letGo(userId);
     // The database goes on with the next while these are answered.
     this.#end(lane);
     await sent();
@@ -191,7 +188,8 @@ export class GroupQueue<Request extends { userId: string }, Result> {
     }
   }
 
-  #nextGroup(lane: Lane): Waiting<Request, Result>[] {
+  /** Its users are held from here on. */
+  #nextGroup(lane: Lane): { group: Waiting<Request, Result>[]; users: ReadonlySet<string> } {
     const group: Waiting<Request, Result>[] = [];
     const users = new Set<string>();
     const most = this.#mostUsersOf(lane);
@@ -214,7 +212,7 @@ export class GroupQueue<Request extends { userId: string }, Result> {
       group.push(waiting);
     }
     this.#queues.putBack(lane, others);
-    return group;
+    return { group, users };
   }
 
   /** With how many requests a group takes no more users. */
@@ -285,10 +283,9 @@ export class GroupQueue<Request extends { userId: string }, Result> {
     }
   }
 
-  #settle({ resolve, reject }: Waiting<Request, Result>, outcome: Outcome<Result>): void {
+  #settle({ asker, place }: Waiting<Request, Result>, outcome: Outcome<Result>): void {
     this.#waiting--;
-    if ('error' in outcome) reject(outcome.error);
-    else resolve(outcome.result);
+    asker.settle(outcome, place);
   }
 }
 

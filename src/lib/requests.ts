@@ -124,7 +124,10 @@ export function replay(
   return { status: stored.status, body: stored.body, replayed: true };
 }
 
-export function refuseOtherRequest(storedHash: Uint8Array | null, request: ChangeRequest): void {
+export function refuseOtherRequest(
+  storedHash: Uint8Array | null,
+  request: Pick<ChangeRequest, 'hash'>,
+): void {
   if (storedHash === null || request.hash.equals(storedHash)) return;
   throw keyReused();
 }

@@ -12,7 +12,8 @@ import { type AccountUnit, readUnit } from '../store/account-unit.ts';
 import { newUserRowId } from '../store/ids.ts';
 import { beginWorkflow, findWorkflow, finishWorkflow, type Workflow } from '../store/workflows.ts';
 import { decideAtDoor } from './account-door.ts';
-import { consumeInAccount, refundableOf, refundInUnit, tokensOf } from './credits.ts';
+import { consumeInAccount, tokensOf } from './credits.ts';
+import { refundableOf, refundInUnit } from './refunds.ts';
 import { type Answer, accountOptions, type ChangeRequest, onceIn } from './requests.ts';
 
 export type WorkflowKind = 'code_generation' | 'code_review';

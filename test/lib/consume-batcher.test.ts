@@ -2,10 +2,11 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { TollgateError } from '../../src/errors.ts';
-import { ConsumeBatcher } from '../../src/lib/consume-batcher.ts';
-import { consume, refund } from '../../src/lib/credits.ts';
+import { ConsumeBatcher, type PendingConsume } from '../../src/lib/consume-batcher.ts';
+import { consume } from '../../src/lib/credits.ts';
 import { grantCredits } from '../../src/lib/grants.ts';
 import { captureHold, placeHold } from '../../src/lib/holds.ts';
+import { refund } from '../../src/lib/refunds.ts';
 import { type ChangeRequest, requestHash } from '../../src/lib/requests.ts';
 import { readUsage, signUp } from '../../src/lib/users.ts';
 import { bucketOf } from '../../src/store/bucket.ts';
@@ -231,28 +232,51 @@ describe.each([
   });
 
   describe('the queue', () => {
+    const pending = (n: number): PendingConsume => ({
+      userId: `user-${n}`,
+      key: 'key',
+      tokens: 1,
+      requestHash: Buffer.alloc(16),
+      feature: null,
+      metadata: null,
+      requestId: null,
+      now: new Date(START),
+      decideOtherwise: () => Promise.reject(new Error('not asked for')),
+    });
+
     it('takes no more than 10,000 requests and refuses the next with `unavailable` and Retry-After', async () => {
       const never = { query: () => new Promise(() => {}) };
       const batcher = new ConsumeBatcher(never as never);
-      const one = (n: number) =>
-        batcher.decide(
-          {
-            userId: `user-${n}`,
-            key: 'key',
-            tokens: 1,
-            requestHash: Buffer.alloc(16),
-            feature: null,
-            metadata: null,
-            requestId: null,
-            now: new Date(START),
-          },
-          () => Promise.reject(new Error('not asked for')),
-        );
-      for (let n = 0; n < 10_000; n++) void one(n);
-      await expect(async () => one(10_000)).rejects.toMatchObject({
-        code: 'unavailable',
-        retryAfterSeconds: 1,
-      });
+      for (let n = 0; n < 9_999; n++) void batcher.decide(pending(n));
+      void batcher.decideEach([pending(9_999)]);
+      expect(batcher.waiting).toBe(10_000);
+      const refusal = { code: 'unavailable', retryAfterSeconds: 1 };
+      await expect(batcher.decide(pending(10_000))).rejects.toMatchObject(refusal);
+      expect(await batcher.decideEach([pending(10_001), pending(10_002)])).toMatchObject([
+        { error: refusal },
+        { error: refusal },
+      ]);
+      expect(batcher.waiting).toBe(10_000);
+    });
+
+    it('answers several that were asked together in their order, the refused among them, and none at once', async () => {
+      const { pool } = library.context;
+      const batcher = new ConsumeBatcher(pool);
+      const userIds = [await newUser(), 'nobody', await newUser()];
+      const asked = userIds.map((userId, n) => ({
+        ...pending(n),
+        userId,
+        key: `together-${n}`,
+        tokens: n + 1,
+        now: library.context.clock.now(),
+      }));
+      expect(await batcher.decideEach(asked)).toMatchObject([
+        { result: { outcome: 'taken', entry: { tokens: -1 } } },
+        { error: { message: 'not asked for' } },
+        { result: { outcome: 'taken', entry: { tokens: -3 } } },
+      ]);
+      expect(await batcher.decideEach([])).toEqual([]);
+      expect(batcher.waiting).toBe(0);
     });
 
     it('that finds no database fails each request at once, and works again when there is one', async () => {

@@ -27,6 +27,7 @@ const requestOf = (userId: string, key: string) => ({
   metadata: null,
   requestId: null,
   now: new Date(0),
+  decideOtherwise: () => Promise.reject(new Error('not asked for')),
 });
 
 /** As `consume_batch` gives it: columns of entries, of which there are none, and answers in full with their places. */
@@ -47,8 +48,6 @@ function textsIn(array: unknown): string[] {
 }
 const numbersIn = (array: unknown): number[] => JSON.parse(`[${String(array).slice(1, -1)}]`);
 
-const neverAlone = () => Promise.reject(new Error('not asked for'));
-
 function open({ lanes = 1024 } = {}) {
   const asked: Asked[] = [];
   const query = async (statement: string | { values: unknown[] }) => {
@@ -63,7 +62,7 @@ function open({ lanes = 1024 } = {}) {
   };
   const batcher = new ConsumeBatcher({ query } as never);
   let keys = 0;
-  const decide = (userId: string) => batcher.decide(requestOf(userId, `key-${keys++}`), neverAlone);
+  const decide = (userId: string) => batcher.decide(requestOf(userId, `key-${keys++}`));
   return { asked, decide };
 }
 
@@ -107,7 +106,7 @@ it('a database that does not say how many lanes there are fails who has asked so
     return answerOf(textsIn(statement.values[2]));
   };
   const batcher = new ConsumeBatcher({ query } as never);
-  const decide = (userId: string) => batcher.decide(requestOf(userId, 'key'), neverAlone);
+  const decide = (userId: string) => batcher.decide(requestOf(userId, 'key'));
   const refused = await Promise.allSettled(['a', 'b'].map(decide));
   expect(refused.map(({ status }) => status)).toEqual(['rejected', 'rejected']);
   isAway = false;

@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { Webhook } from 'standardwebhooks';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { Context } from '../../src/context.ts';
-import { refund } from '../../src/lib/credits.ts';
+import { refund } from '../../src/lib/refunds.ts';
 import { readUsage, signUp } from '../../src/lib/users.ts';
 import { readWorkflow, runWorkflow, startWorkflow } from '../../src/lib/workflows.ts';
 import { entryIdOf } from '../../src/store/ids.ts';

@@ -1,8 +1,8 @@
 // Money that goes back takes exactly its credits, through Stripe: refunds in any number, disputes, credit notes; what
 // was spent is debt, and what comes back restores exactly what was taken (stripe.md B7, C2 15 to 17).
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import { refund as refundConsumption } from '../../src/lib/credits.ts';
 import { captureHold, placeHold, releaseHold } from '../../src/lib/holds.ts';
+import { refund as refundConsumption } from '../../src/lib/refunds.ts';
 import { request, type Service } from '../stripe/harness.ts';
 import { editedStripe } from '../support/edited-stripe.ts';
 import {

@@ -1,7 +1,7 @@
 // The boundaries between the parts of the ledger move, and nothing that anybody sees does: keys, pages, sums.
 import pg from 'pg';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { refund } from '../../src/lib/credits.ts';
+import { refund } from '../../src/lib/refunds.ts';
 import { signUp } from '../../src/lib/users.ts';
 import { entryIdOf } from '../../src/store/ids.ts';
 import { findViolations } from '../../src/store/invariants.ts';

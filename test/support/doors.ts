@@ -8,8 +8,6 @@ import {
   consumeRequest,
   consumeResult,
   consumingOf,
-  refund,
-  refundRequest,
 } from '../../src/lib/credits.ts';
 import {
   captureHold,
@@ -19,6 +17,7 @@ import {
   releaseHold,
   releaseRequest,
 } from '../../src/lib/holds.ts';
+import { refund, refundRequest } from '../../src/lib/refunds.ts';
 import type { Answer, ChangeRequest } from '../../src/lib/requests.ts';
 import { startWorkflow, workflowRequest } from '../../src/lib/workflows.ts';
 import { type AccountRequest, decideGroup } from '../../src/store/account-group.ts';

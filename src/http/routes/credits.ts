@@ -2,7 +2,8 @@
 import { z } from 'zod';
 import type { Context } from '../../context.ts';
 import { consumeEach } from '../../lib/consume-each.ts';
-import { BATCH_ITEM_SCOPE, check, consume, refund } from '../../lib/credits.ts';
+import { BATCH_ITEM_SCOPE, check, consume } from '../../lib/credits.ts';
+import { refund } from '../../lib/refunds.ts';
 import { requestHash } from '../../lib/requests.ts';
 import { type Route, type RouteAnswer, type RouteInput, route } from '../route.ts';
 import * as answer from '../schemas/answers.ts';
@@ -41,8 +42,8 @@ async function consumeItems(
     actor,
   }));
   const results = outcomes.map((outcome) =>
-    'answer' in outcome
-      ? { status: 200, ...outcome.answer.body, replayed: outcome.answer.replayed }
+    'result' in outcome
+      ? { status: 200, ...outcome.result.body, replayed: outcome.result.replayed }
       : input.problemOf(outcome.error),
   );
   return { status: 200, body: { results } };
