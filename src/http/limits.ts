@@ -13,6 +13,8 @@ interface Limit {
   name: string;
   quota: number;
   windowSeconds: number;
+  /** As the header says it. */
+  policy: string;
   counter: RateLimiterMemory;
 }
 
@@ -24,7 +26,7 @@ export interface RateLimits {
 
 function limit(name: string, quota: number, windowSeconds: number): Limit {
   const counter = new RateLimiterMemory({ keyPrefix: name, points: quota, duration: windowSeconds });
-  return { name, quota, windowSeconds, counter };
+  return { name, quota, windowSeconds, policy: `"${name}";q=${quota};w=${windowSeconds}`, counter };
 }
 
 export function rateLimits({ rateLimits: { userPerMinute, keyPerSecond } }: Config): RateLimits {
@@ -50,8 +52,8 @@ export async function countRequest(limit: Limit, caller: string, response: Respo
   }
   if (!(state instanceof RateLimiterRes)) throw state;
   const resetsInSeconds = Math.max(1, Math.ceil(state.msBeforeNext / 1000));
-  response.set('RateLimit-Policy', `"${limit.name}";q=${limit.quota};w=${limit.windowSeconds}`);
-  response.set('RateLimit', `"${limit.name}";r=${state.remainingPoints};t=${resetsInSeconds}`);
+  response.setHeader('RateLimit-Policy', limit.policy);
+  response.setHeader('RateLimit', `"${limit.name}";r=${state.remainingPoints};t=${resetsInSeconds}`);
   if (!isOver) return;
   const per = limit.windowSeconds === 1 ? 'second' : `${limit.windowSeconds} seconds`;
   throw new TollgateError('rate_limited', `More than ${limit.quota} requests per ${per}: slow down.`, {

@@ -16,11 +16,16 @@ export function prototypesOf(app: Express): Pick<ServerOptions, 'IncomingMessage
   };
 }
 
-/** A constructor of objects with exactly this prototype; a class would put one of its own between. */
+/**
+ * A constructor of objects with exactly this prototype; a class would put one of its own between. It inherits from `base`
+ * as a class would: that is where V8 learns how many properties to leave room for in an object. Without, all forty lay
+ * outside of it and it was kept as a dictionary: 1.14 times the consumes a second (medians of 8, fresh servers by turns).
+ */
 function madeFrom(base: NewableFunction, prototype: object): object {
   function Made(this: object, first: unknown, second: unknown): void {
     Reflect.apply(base as unknown as () => void, this, [first, second]);
   }
+  Object.setPrototypeOf(Made, base);
   Made.prototype = prototype;
   return Made;
 }
