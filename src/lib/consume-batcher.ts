@@ -2,9 +2,16 @@
  * Consumes that share a commit (lib/group-queue.ts). What a batch cannot decide (store/consume-batch.ts) goes through
  * the door of all other changes (lib/account-door.ts), where it shares a commit as well.
  */
-import { type BatchedConsume, consumeBatch, type Decision } from '../store/consume-batch.ts';
+import {
+  type BatchConnection,
+  type BatchedConsume,
+  consumeBatch,
+  type Decision,
+} from '../store/consume-batch.ts';
 import type { Pool } from '../store/database.ts';
+import { FlushTime } from '../store/flush-time.ts';
 import type { Lane } from '../store/lanes.ts';
+import { Pipeline } from '../store/pipeline.ts';
 import { GroupQueue } from './group-queue.ts';
 import type { Outcome } from './outcomes.ts';
 
@@ -16,13 +23,22 @@ export interface PendingConsume extends BatchedConsume {
   decideOtherwise(): Promise<Decision>;
 }
 
+/** Where a flush takes longer, the next batch is worth deciding meanwhile (docs/decisions/0016). */
+const SHORT_FLUSH_MS = 0.5;
+
 export class ConsumeBatcher {
   readonly #queue: GroupQueue<PendingConsume, Decision>;
 
   constructor(pool: Pool) {
+    const pipeline = new Pipeline(pool);
+    const flush = new FlushTime(pool);
+    const connectionFor = (lane: Lane, count: number): BatchConnection => {
+      const isSmall = lane === null && count < BATCH_MAX;
+      return isSmall && (flush.ms ?? Number.POSITIVE_INFINITY) < SHORT_FLUSH_MS ? pipeline : pool;
+    };
     this.#queue = new GroupQueue(pool, {
       max: BATCH_MAX,
-      together: (lane, consumes) => decideTogether(pool, lane, consumes),
+      together: (lane, consumes) => decideTogether(connectionFor(lane, consumes.length), lane, consumes),
       apart: (_lane, consumes) => Promise.all(consumes.map(decideOtherwise)),
       // The door has a limit of its own.
       apartAtOnceMax: Number.POSITIVE_INFINITY,
@@ -53,7 +69,7 @@ function decideOtherwise(consume: PendingConsume): Promise<Outcome<Decision>> {
 
 /** A user and key goes out once; a repeat of the same request gets the same answer. */
 async function decideTogether(
-  pool: Pool,
+  db: BatchConnection,
   lane: Lane,
   consumes: readonly PendingConsume[],
 ): Promise<(Outcome<Decision> | undefined)[]> {
@@ -66,7 +82,7 @@ async function decideTogether(
     placesById.set(id, batch.length);
     return batch.push(consume) - 1;
   });
-  const decisions = await consumeBatch(pool, lane, batch);
+  const decisions = await consumeBatch(db, lane, batch);
   return consumes.map((consume, index) => {
     const place = places[index] ?? 0;
     const decision = decisions[place];

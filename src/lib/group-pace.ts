@@ -7,10 +7,10 @@
  */
 export const ENOUGH = 8;
 /**
- * With so many waiting a second group goes out beside the first: the next is there when PostgreSQL is ready for it, and
- * is decided while the first waits for its flush. 30 here and 24 above left both cores idle for 0.28 of the time, these
- * for 0.22, at 1.14 times the consumes a second and 1.2 times those with 2 ms a commit (medians of 9 and 5 rounds, 64
- * clients); 12 made more flushes and nothing faster.
+ * With so many waiting a second group goes out while the first is under way: the next is there when PostgreSQL is ready
+ * for it, and is decided while the first waits for its flush, where that takes a while (docs/decisions/0016). 30 here and
+ * 24 above left both cores idle for 0.28 of the time, these for 0.22, at 1.14 times the consumes a second and 1.2 times
+ * those with 2 ms a commit (medians of 9 and 5 rounds, 64 clients); 12 made more flushes and nothing faster.
  */
 export const ENOUGH_BESIDE = 20;
 /**

@@ -1,10 +1,10 @@
 /** Many consumes decided by one statement and made durable by one commit: the function `consume_batch`. */
+import type { QueryArrayConfig, QueryArrayResult } from 'pg';
 import { z } from 'zod';
 import type { GrantSource } from '../domain/burn.ts';
 import { partsSchema } from './account-rows.ts';
 import { arrayOf } from './arrays.ts';
 import { bucketOf } from './bucket.ts';
-import type { Pool } from './database.ts';
 import type { Lane } from './lanes.ts';
 import type { StoredEntry } from './ledger.ts';
 
@@ -55,6 +55,11 @@ const answerSchema = z.discriminatedUnion('outcome', [
   }),
 ]);
 
+/** What sends a batch. */
+export interface BatchConnection {
+  query<Row extends unknown[]>(statement: QueryArrayConfig): Promise<Pick<QueryArrayResult<Row>, 'rows'>>;
+}
+
 type Column<T> = readonly T[];
 
 /**
@@ -82,11 +87,11 @@ type Answers = [
  *   unknown, locked just now or has something due, or a metered plan goes beyond its balance
  */
 export async function consumeBatch(
-  pool: Pool,
+  db: BatchConnection,
   lane: Lane,
   requests: readonly BatchedConsume[],
 ): Promise<(Decision | undefined)[]> {
-  const { rows } = await pool.query<[Answers]>({
+  const { rows } = await db.query<[Answers]>({
     name: 'consume_batch',
     text: 'select consume_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)',
     rowMode: 'array',

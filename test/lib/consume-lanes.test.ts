@@ -168,3 +168,33 @@ it('a user is in one batch at a time: what comes meanwhile goes out together aft
   expect(sizes).toHaveLength(3);
   expect(sizes.reduce((sum, size) => sum + size)).toBe(301);
 });
+
+it('in one lane a batch follows the one before on its connection where a flush is short, and is sent beside it else', async () => {
+  for (const { flushMs, expected } of [
+    { flushMs: 0.1, expected: ['pipeline', 'pipeline', 'beside'] },
+    { flushMs: 2, expected: ['beside', 'beside', 'beside'] },
+  ]) {
+    const sent: string[] = [];
+    const decide = (way: string) => async (statement: { values: unknown[] }) => {
+      sent.push(way);
+      await settle();
+      return answerOf(textsIn(statement.values[2]));
+    };
+    const ask = (way: string) => async (statement: string | { values: unknown[] }) =>
+      typeof statement === 'string'
+        ? { rows: [{ lanes: 1, ms: flushMs }] }
+        : decide(way)(statement as { values: unknown[] });
+    const connection = { query: ask('pipeline'), on() {}, off() {}, release() {} };
+    const batcher = new ConsumeBatcher({ query: ask('beside'), connect: async () => connection } as never);
+    const all = (first: number, count: number) =>
+      batcher.decideEach(Array.from({ length: count }, (_, n) => requestOf(`user-${first + n}`, 'key')));
+    // What a flush takes is asked with the first batch.
+    await all(0, 1);
+    await settle();
+    sent.length = 0;
+    await all(0, 64);
+    // A whole batch: it has work enough for a process of its own.
+    await all(1_000, 400);
+    expect(sent.slice(0, 3)).toEqual(expected);
+  }
+});

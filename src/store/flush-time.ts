@@ -1,0 +1,68 @@
+/** How long the database takes to make a commit durable. */
+import type { Pool } from './database.ts';
+
+/** Some of them wait for a core as well. */
+const SAMPLES = 10;
+const KEPT_MS = 60_000;
+
+/** What it was when it was read last, within a minute. */
+export class FlushTime {
+  readonly #pool: Pool;
+  #ms: number | undefined;
+  #readAtMs = Number.NEGATIVE_INFINITY;
+
+  constructor(pool: Pool) {
+    this.#pool = pool;
+  }
+
+  /** Undefined while it is not known. */
+  get ms(): number | undefined {
+    const nowMs = performance.now();
+    if (nowMs - this.#readAtMs > KEPT_MS) {
+      this.#readAtMs = nowMs;
+      void this.#read();
+    }
+    return this.#ms;
+  }
+
+  async #read(): Promise<void> {
+    try {
+      this.#ms = await readFlushMs(this.#pool);
+    } catch {
+      // The database is away, and whoever waits for an answer of it hears so.
+      this.#ms = undefined;
+    }
+  }
+}
+
+/**
+ * The shortest of a few, as PostgreSQL measures it: asked from here, a busy event loop would count as well.
+ * @returns in milliseconds
+ */
+export async function readFlushMs(pool: Pool): Promise<number> {
+  const connection = await pool.connect();
+  try {
+    // Two statements, as a COMMIT within one needs a transaction that nobody else has begun. Commits that write nothing
+    // are not flushed: a message for nobody is the least that can be written.
+    await connection.query(`
+      do $$
+      declare
+        began timestamptz;
+        shortest interval;
+      begin
+        for i in 1..${SAMPLES} loop
+          perform pg_logical_emit_message(true, 'tollgate', '');
+          began := clock_timestamp();
+          commit;
+          shortest := least(shortest, clock_timestamp() - began);
+        end loop;
+        perform set_config('tollgate.flush_ms', (extract(epoch from shortest) * 1000)::text, false);
+      end $$`);
+    const { rows } = await connection.query<{ ms: number }>(
+      `select current_setting('tollgate.flush_ms')::float8 as ms`,
+    );
+    return rows[0]?.ms ?? Number.POSITIVE_INFINITY;
+  } finally {
+    connection.release();
+  }
+}
