@@ -1,5 +1,6 @@
 /** How long the database takes to make a commit durable. */
 import type { Pool } from './database.ts';
+import { Pipeline } from './pipeline.ts';
 
 /** Some of them wait for a core as well. */
 const SAMPLES = 10;
@@ -7,12 +8,12 @@ const KEPT_MS = 60_000;
 
 /** What it was when it was read last, within a minute. */
 export class FlushTime {
-  readonly #pool: Pool;
+  readonly #pipeline: Pipeline;
   #ms: number | undefined;
   #readAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(pool: Pool) {
-    this.#pool = pool;
+    this.#pipeline = new Pipeline(pool);
   }
 
   /** Undefined while it is not known. */
@@ -27,7 +28,7 @@ export class FlushTime {
 
   async #read(): Promise<void> {
     try {
-      this.#ms = await readFlushMs(this.#pool);
+      this.#ms = await readFlushMs(this.#pipeline);
     } catch {
       // The database is away, and whoever waits for an answer of it hears so.
       this.#ms = undefined;
@@ -39,12 +40,12 @@ export class FlushTime {
  * The shortest of a few, as PostgreSQL measures it: asked from here, a busy event loop would count as well.
  * @returns in milliseconds
  */
-export async function readFlushMs(pool: Pool): Promise<number> {
-  const connection = await pool.connect();
-  try {
-    // Two statements, as a COMMIT within one needs a transaction that nobody else has begun. Commits that write nothing
-    // are not flushed: a message for nobody is the least that can be written.
-    await connection.query(`
+async function readFlushMs(pipeline: Pipeline): Promise<number | undefined> {
+  // Commits that write nothing are not flushed: a message for nobody is the least that can be written. Two statements, as
+  // COMMIT is possible only in one that is alone.
+  const measured = pipeline.query({
+    rowMode: 'array',
+    text: `
       do $$
       declare
         began timestamptz;
@@ -57,12 +58,12 @@ export async function readFlushMs(pool: Pool): Promise<number> {
           shortest := least(shortest, clock_timestamp() - began);
         end loop;
         perform set_config('tollgate.flush_ms', (extract(epoch from shortest) * 1000)::text, false);
-      end $$`);
-    const { rows } = await connection.query<{ ms: number }>(
-      `select current_setting('tollgate.flush_ms')::float8 as ms`,
-    );
-    return rows[0]?.ms ?? Number.POSITIVE_INFINITY;
-  } finally {
-    connection.release();
-  }
+      end $$`,
+  });
+  const read = pipeline.query<[ms: number]>({
+    rowMode: 'array',
+    text: `select current_setting('tollgate.flush_ms')::float8`,
+  });
+  const [, { rows }] = await Promise.all([measured, read]);
+  return rows[0]?.[0];
 }

@@ -180,10 +180,10 @@ it('in one lane a batch follows the one before on its connection where a flush i
       await settle();
       return answerOf(textsIn(statement.values[2]));
     };
-    const ask = (way: string) => async (statement: string | { values: unknown[] }) =>
-      typeof statement === 'string'
-        ? { rows: [{ lanes: 1, ms: flushMs }] }
-        : decide(way)(statement as { values: unknown[] });
+    const ask = (way: string) => async (statement: string | { values?: unknown[] }) => {
+      if (typeof statement === 'string') return { rows: [{ lanes: 1 }] };
+      return statement.values ? decide(way)({ values: statement.values }) : { rows: [[flushMs]] };
+    };
     const connection = { query: ask('pipeline'), on() {}, off() {}, release() {} };
     const batcher = new ConsumeBatcher({ query: ask('beside'), connect: async () => connection } as never);
     const all = (first: number, count: number) =>
