@@ -1,8 +1,7 @@
 /**
  * What group commit is made of. While one group is being committed the requests that arrive gather, and go out together
  * as the next; no timer, so an idle service commits at once. A second group, of other users, goes out beside the first
- * where enough have gathered for one: it is decided while the first waits for its flush to disk; a third where a whole
- * one waits (group-pace.ts). On one PostgreSQL there is one such lane; on Citus one for each bucket, of which a few commit at
+ * where enough have gathered for one, so that PostgreSQL has it at once; a third where a whole one waits (group-pace.ts). On one PostgreSQL there is one such lane; on Citus one for each bucket, of which a few commit at
  * once and the others gather meanwhile (docs/decisions/0008). What a group cannot decide is decided apart from it, and so
  * is each request of a group that failed: no request fails or waits because of another user's.
  */
@@ -289,7 +288,7 @@ export class GroupQueue<Request extends { userId: string }, Result> {
   }
 }
 
-/** The pool hands out a connection in the next tick: after it the statement is on its way. */
+/** The pool hands out a connection in the next tick: after it the statement is on its way (a pipeline's first a little later). */
 function sent(): Promise<void> {
   return new Promise((resolve) => process.nextTick(resolve));
 }

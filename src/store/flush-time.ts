@@ -6,7 +6,7 @@ import { Pipeline } from './pipeline.ts';
 const SAMPLES = 10;
 const KEPT_MS = 60_000;
 
-/** What it was when it was read last, within a minute. */
+/** What it was when it was read last; read again where that is more than a minute ago. */
 export class FlushTime {
   readonly #pipeline: Pipeline;
   #ms: number | undefined;

@@ -20,6 +20,11 @@ export class Pipeline {
     try {
       const connection = await this.#connecting;
       return await connection.query<Row>(statement);
+    } catch (error) {
+      // As the pool does with its own: a connection that the server has ended tells so after the statement does, and one
+      // that knows a prepared statement of before would go on to fail.
+      this.#broken ??= error instanceof Error ? error : new Error(String(error));
+      throw error;
     } finally {
       this.#underWay--;
       if (this.#underWay === 0) this.#letGo();

@@ -31,7 +31,6 @@ test('requests and responses have the prototypes that Express would give them, f
 test('they are no dictionaries once a request has been through the API', async () => {
   setFlagsFromString('--allow-natives-syntax');
   const isFast = new Function('object', 'return %HasFastProperties(object)') as (object: object) => boolean;
-  setFlagsFromString('--no-allow-natives-syntax');
   const service = await startService();
   const ended: boolean[] = [];
   const seen = (message: unknown) => {

@@ -32,6 +32,7 @@ describe('a pipeline', () => {
   it('fails the statement that failed and no other', async () => {
     const outcomes = await Promise.allSettled([ask('select 1'), ask('select 1 / 0'), ask('select 3')]);
     expect(outcomes.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled']);
+    expect((await ask('select 4')).rows).toEqual([[4]]);
     expect(pool.idleCount).toBe(pool.totalCount);
   });
 
@@ -43,6 +44,26 @@ describe('a pipeline', () => {
     const after = await ask('select pg_backend_pid()');
     expect(after.rows).not.toEqual(before.rows);
     expect(pool.idleCount).toBe(pool.totalCount);
+  });
+
+  it('does not give the pool a connection back that the server has ended', async () => {
+    await expect(ask('select pg_terminate_backend(pg_backend_pid()), pg_sleep(1)')).rejects.toThrow();
+    expect((await pool.query('select 1 as one')).rows).toEqual([{ one: 1 }]);
+  });
+
+  it('sends a statement before the one before it is answered', async () => {
+    const sent: unknown[] = [];
+    const query = (statement: { text: string }) => {
+      sent.push(statement.text);
+      return new Promise(() => {});
+    };
+    const connection = { query, on() {}, off() {}, release() {} };
+    const silent = new Pipeline({ connect: async () => connection } as never);
+    void silent.query(arrays('one'));
+    void silent.query(arrays('two'));
+    await vi.waitFor(() => expect(sent).toEqual(['one', 'two']));
+    // The connection sends what it is given without waiting as well.
+    expect((pool as unknown as { options: { pipeline: boolean } }).options.pipeline).toBe(true);
   });
 
   it('fails all where there is no connection to be had, and asks for one again', async () => {
