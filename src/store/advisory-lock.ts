@@ -4,6 +4,11 @@ import type { Pool } from './database.ts';
 export async function withAdvisoryLock<T>(pool: Pool, name: string, work: () => Promise<T>): Promise<T> {
   const session = await pool.connect();
   let broken: Error | undefined;
+  const noteBreak = (error: Error): void => {
+    broken = error;
+  };
+  // Nothing may be under way on it while `work` runs; without a listener Node would end the process.
+  session.on('error', noteBreak);
   try {
     await session.query(`select pg_advisory_lock(hashtextextended($1, 0))`, [name]);
     try {
@@ -16,6 +21,7 @@ export async function withAdvisoryLock<T>(pool: Pool, name: string, work: () => 
     broken = error instanceof Error ? error : new Error(String(error));
     throw error;
   } finally {
+    session.off('error', noteBreak);
     session.release(broken);
   }
 }
