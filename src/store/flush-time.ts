@@ -30,7 +30,8 @@ export class FlushTime {
     try {
       this.#ms = await readFlushMs(this.#pipeline);
     } catch {
-      // The database is away, and whoever waits for an answer of it hears so.
+      // Where the database is away, whoever waits for an answer of it hears so. Where it does not tell (the second statement
+      // is of another session behind some poolers), batches go on as they do while nothing is known.
       this.#ms = undefined;
     }
   }
