@@ -5,6 +5,7 @@ import { notFound } from '../errors.ts';
 import { authenticator } from './auth.ts';
 import { mountRoutes } from './dispatch.ts';
 import { mountDocs } from './docs.ts';
+import { writeHeadsAtOnce } from './head.ts';
 import { requestLogger } from './logging.ts';
 import { metricsOf } from './metrics.ts';
 import { openApiDocument } from './openapi.ts';
@@ -40,6 +41,7 @@ function build(
   app.disable('etag');
   app.enable('case sensitive routing');
   app.set('query parser', 'simple');
+  writeHeadsAtOnce(app);
   const metrics = metricsOf(context);
   app.use(requestLogger(context.log, metrics.observe.bind(metrics)));
   app.use(answerHeaders(context.config));

@@ -125,8 +125,8 @@ const NO_BYTES = Buffer.alloc(0);
 const NO_CHANGE = { key: '', scope: '', hash: NO_BYTES, requestId: null, actor: '' };
 
 function writeAnswer(response: Response, answer: RouteAnswer, { responses }: Route): void {
-  response.setHeader('Cache-Control', 'no-store');
-  if (answer.replayed) response.setHeader('Idempotent-Replayed', 'true');
+  response.head.push('Cache-Control', 'no-store');
+  if (answer.replayed) response.head.push('Idempotent-Replayed', 'true');
   response.statusCode = answer.status;
   if (answer.text !== undefined) {
     response.type(responses[answer.status]?.contentType ?? 'text/plain').send(answer.text);
@@ -138,7 +138,7 @@ function writeAnswer(response: Response, answer: RouteAnswer, { responses }: Rou
   }
   // What response.json() does, less the negotiation of what this API does not have: charsets, ETags, freshness.
   const text = JSON.stringify(answer.body);
-  response.setHeader('Content-Type', 'application/json; charset=utf-8');
-  response.setHeader('Content-Length', Buffer.byteLength(text));
+  const length = String(Buffer.byteLength(text));
+  response.head.push('Content-Type', 'application/json; charset=utf-8', 'Content-Length', length);
   response.end(text);
 }

@@ -52,8 +52,8 @@ export async function countRequest(limit: Limit, caller: string, response: Respo
   }
   if (!(state instanceof RateLimiterRes)) throw state;
   const resetsInSeconds = Math.max(1, Math.ceil(state.msBeforeNext / 1000));
-  response.setHeader('RateLimit-Policy', limit.policy);
-  response.setHeader('RateLimit', `"${limit.name}";r=${state.remainingPoints};t=${resetsInSeconds}`);
+  const standing = `"${limit.name}";r=${state.remainingPoints};t=${resetsInSeconds}`;
+  response.head.push('RateLimit-Policy', limit.policy, 'RateLimit', standing);
   if (!isOver) return;
   const per = limit.windowSeconds === 1 ? 'second' : `${limit.windowSeconds} seconds`;
   throw new TollgateError('rate_limited', `More than ${limit.quota} requests per ${per}: slow down.`, {

@@ -84,7 +84,7 @@ export function requestLogger(
   return (request, response, next) => {
     request.startedMs = performance.now();
     request.id = requestIdOf(request.headers['x-request-id']);
-    response.setHeader('X-Request-Id', request.id);
+    response.head = ['X-Request-Id', request.id];
     request.log = failures;
     response.on('close', writeLine);
     next();

@@ -14,7 +14,7 @@ const isHttps = ({ publicUrl }: Pick<Config, 'publicUrl'>): boolean => publicUrl
  * "Security Headers"). The other headers of a page would be half of a small answer.
  */
 export function answerHeaders(config: Pick<Config, 'publicUrl'>): RequestHandler {
-  return constantHeaders({
+  const headers = headersOf({
     contentSecurityPolicy: {
       useDefaults: false,
       directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] },
@@ -27,12 +27,16 @@ export function answerHeaders(config: Pick<Config, 'publicUrl'>): RequestHandler
     originAgentCluster: false,
     permittedCrossDomainPolicies: false,
     xssFilter: false,
-  });
+  }).flat();
+  return (_request, response, next) => {
+    response.head.push(...headers);
+    next();
+  };
 }
 
 /** For pages: Helmet's own choice, and forms that lead to Stripe. */
 export function pageHeaders(config: Pick<Config, 'publicUrl'>): RequestHandler {
-  return constantHeaders({
+  const headers = headersOf({
     contentSecurityPolicy: {
       directives: {
         formAction: ["'self'", ...STRIPE_PAGES],
@@ -42,10 +46,14 @@ export function pageHeaders(config: Pick<Config, 'publicUrl'>): RequestHandler {
     },
     strictTransportSecurity: isHttps(config),
   });
+  return (_request, response, next) => {
+    for (const [name, value] of headers) response.setHeader(name, value);
+    next();
+  };
 }
 
 /** Helmet's headers are the same for every answer: asked for once. */
-function constantHeaders(options: HelmetOptions): RequestHandler {
+function headersOf(options: HelmetOptions): [name: string, value: string][] {
   const headers: [name: string, value: string][] = [];
   const recorder = {
     setHeader: (name: string, value: string) => headers.push([name, value]),
@@ -54,8 +62,5 @@ function constantHeaders(options: HelmetOptions): RequestHandler {
   helmet(options)({} as IncomingMessage, recorder as unknown as ServerResponse, (error) => {
     if (error) throw error;
   });
-  return (_request, response, next) => {
-    for (const [name, value] of headers) response.setHeader(name, value);
-    next();
-  };
+  return headers;
 }
