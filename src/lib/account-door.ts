@@ -22,6 +22,7 @@ function newDoor({ pool, catalogue }: DoorContext): Door {
   return new GroupQueue(pool, {
     max: GROUP_MAX,
     apartAtOnceMax: APART_AT_ONCE_MAX,
+    isInOrder: () => false,
     together: (lane, requests) => decideGroup({ pool, catalogue, waits: false }, lane, requests),
     async apart(lane, requests) {
       try {

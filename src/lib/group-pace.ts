@@ -2,17 +2,16 @@
 
 /**
  * With so many waiting the next group goes out before the last one is answered; with fewer it waits for what arrives in
- * this turn of the event loop. Always waiting cost a tenth of the consumes a second, never waiting half as much again in
- * flushes to disk (both measured against 24 here).
+ * this turn of the event loop.
  */
-export const ENOUGH = 8;
+export const ENOUGH = 16;
 /**
  * With so many waiting a second group goes out while the first is under way: the next is there when PostgreSQL is ready
- * for it, and is decided while the first waits for its flush, where that takes a while (docs/decisions/0016). 30 here and
- * 24 above left both cores idle for 0.28 of the time, these for 0.22, at 1.14 times the consumes a second and 1.2 times
- * those with 2 ms a commit (medians of 9 and 5 rounds, 64 clients); 12 made more flushes and nothing faster.
+ * for it, and is decided while the first waits for its flush, where that takes a while (docs/decisions/0016). 20 here and
+ * 8 above made a sixth more flushes for as many consumes a second, and 0.96 of them with 2 ms a commit; 32 here was no
+ * faster, and a service with fewer clients than twice that never gets there (24 turns by turns in one process, twice).
  */
-export const ENOUGH_BESIDE = 20;
+export const ENOUGH_BESIDE = 24;
 /**
  * Where a second group may go out the first takes half of the requests (and what its users ask for besides), but not
  * fewer. All at once came back all at once: while PostgreSQL decided them nobody else had anything to do.

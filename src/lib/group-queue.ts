@@ -1,9 +1,11 @@
 /**
  * What group commit is made of. While one group is being committed the requests that arrive gather, and go out together
- * as the next; no timer, so an idle service commits at once. A second group, of other users, goes out beside the first
- * where enough have gathered for one, so that PostgreSQL has it at once; a third where a whole one waits (group-pace.ts). On one PostgreSQL there is one such lane; on Citus one for each bucket, of which a few commit at
- * once and the others gather meanwhile (docs/decisions/0008). What a group cannot decide is decided apart from it, and so
- * is each request of a group that failed: no request fails or waits because of another user's.
+ * as the next; no timer, so an idle service commits at once. A second group goes out beside the first where enough have
+ * gathered for one, so that PostgreSQL has it at once; a third where a whole one waits (group-pace.ts). It is of other
+ * users, unless it is decided after the first anyway (group-rules.ts). On one PostgreSQL there is one such lane; on Citus
+ * one for each bucket, of which a few commit at once and the others gather meanwhile (docs/decisions/0008). What a group
+ * cannot decide is decided apart from it, and so is each request of a group that failed: no request fails or waits
+ * because of another user's.
  */
 import { setImmediate as turnOfEventLoop } from 'node:timers/promises';
 import { TollgateError } from '../errors.ts';
@@ -105,7 +107,7 @@ export class GroupQueue<Request extends { userId: string }, Result> {
 
   #place(waiting: Waiting<Request, Result>): void {
     const { userId } = waiting.request;
-    if (this.#held.has(userId)) this.#held.wait(userId, waiting);
+    if (this.#held.mustWait(userId, true)) this.#held.wait(userId, waiting);
     else this.#queues.push(this.#laneOf?.(userId) ?? null, waiting);
   }
 
@@ -140,13 +142,13 @@ export class GroupQueue<Request extends { userId: string }, Result> {
       await turnOfEventLoop();
       this.#gathering.delete(lane);
     }
-    const { group, users } = this.#nextGroup(lane);
+    const { group, users, isInOrder } = this.#nextGroup(lane);
     const decided = this.#outcomesTogether(lane, group);
     // The one beside it, with what it has left.
     this.#startGroup(lane);
     const outcomes = await decided;
-    const apart = this.#setApart(group.filter((_, index) => !outcomes[index]));
-    for (const userId of users) if (!apart.has(userId)) this.#letGo(userId);
+    this.#setApart(group.filter((_, index) => !outcomes[index]));
+    for (const userId of users) this.#letGo(userId, isInOrder);
     // The database goes on with the next while these are answered.
     this.#end(lane);
     await sent();
@@ -188,33 +190,32 @@ export class GroupQueue<Request extends { userId: string }, Result> {
   }
 
   /** Its users are held from here on. */
-  #nextGroup(lane: Lane): { group: Waiting<Request, Result>[]; users: ReadonlySet<string> } {
+  #nextGroup(lane: Lane) {
     const group: Waiting<Request, Result>[] = [];
     const users = new Set<string>();
     const most = this.#mostUsersOf(lane);
     const others: Waiting<Request, Result>[] = [];
-    for (const waiting of this.#queues.take(lane, this.#rules.max)) {
+    const taken = this.#queues.take(lane, this.#rules.max);
+    const isInOrder = this.#rules.isInOrder(lane, taken.length);
+    for (const waiting of taken) {
       const { userId } = waiting.request;
-      if (!users.has(userId)) {
-        // In the group before this one, which had no room for all of its user's requests.
-        if (this.#held.has(userId)) {
-          this.#held.wait(userId, waiting);
-          continue;
-        }
-        if (group.length >= most) {
-          others.push(waiting);
-          continue;
-        }
+      const isOther = !users.has(userId);
+      // In the group before this one, which had no room for all of its user's requests.
+      if (isOther && this.#held.mustWait(userId, isInOrder)) {
+        this.#held.wait(userId, waiting);
+      } else if (group.length >= most && (isOther || isInOrder)) {
+        others.push(waiting);
+      } else {
+        if (isOther) this.#held.hold(userId, isInOrder);
         users.add(userId);
-        this.#held.hold(userId);
+        group.push(waiting);
       }
-      group.push(waiting);
     }
     this.#queues.putBack(lane, others);
-    return { group, users };
+    return { group, users, isInOrder };
   }
 
-  /** With how many requests a group takes no more users. */
+  /** With how many requests a group takes no more, or where its users cannot be in the next one, no more users. */
   #mostUsersOf(lane: Lane): number {
     const isFirstOfTwo = lane === null && this.#underWay.get(lane) === 1;
     return isFirstOfTwo ? Math.max(HALF_MIN, this.#queues.lengthOf(lane) / 2) : this.#rules.max;
@@ -229,19 +230,19 @@ export class GroupQueue<Request extends { userId: string }, Result> {
     return group.map(() => (isAtFault ? undefined : { error }));
   }
 
-  /** @returns by user, who stays held */
-  #setApart(
-    undecided: readonly Waiting<Request, Result>[],
-  ): ReadonlyMap<string, readonly Waiting<Request, Result>[]> {
+  /** Their users are held alone. */
+  #setApart(undecided: readonly Waiting<Request, Result>[]): void {
     const byUser = new Map<string, Waiting<Request, Result>[]>();
     for (const waiting of undecided) {
       const others = byUser.get(waiting.request.userId);
       if (others) others.push(waiting);
       else byUser.set(waiting.request.userId, [waiting]);
     }
-    for (const [userId, underWay] of byUser) this.#nextApart.push({ userId, underWay });
+    for (const [userId, underWay] of byUser) {
+      this.#held.hold(userId, false);
+      this.#nextApart.push({ userId, underWay });
+    }
     this.#startApart();
-    return byUser;
   }
 
   #startApart(): void {
@@ -262,13 +263,13 @@ export class GroupQueue<Request extends { userId: string }, Result> {
       this.#settle(waiting, outcomes[index] ?? { error: new Error('A request was left undecided.') });
     });
     this.#apartAtOnce--;
-    this.#letGo(userId);
+    this.#letGo(userId, false);
     this.#startWaiting();
     this.#startApart();
   }
 
-  #letGo(userId: string): void {
-    for (const waiting of this.#held.letGo(userId)) this.#place(waiting);
+  #letGo(userId: string, isInOrder: boolean): void {
+    for (const waiting of this.#held.letGo(userId, isInOrder)) this.#place(waiting);
   }
 
   async #outcomesApart(lane: Lane, requests: readonly Request[]): Promise<Outcome<Result>[]> {

@@ -6,6 +6,11 @@ export interface GroupRules<Request, Result> {
   /** Requests of one group. */
   max: number;
   /**
+   * Whether a group of so many is decided after those of its lane that are under way: a user may then be in several. A user
+   * who is in two that meet is left undecided by one of them.
+   */
+  isInOrder(lane: Lane, count: number): boolean;
+  /**
    * One commit for all, or an error and none.
    * @param requests of users of this lane
    * @returns one outcome per request; undefined where it has to be decided apart

@@ -1,14 +1,20 @@
+const NOBODY: readonly never[] = [];
+
 /** Users of whom requests are being decided, with the requests that wait until they are. */
 export class HeldUsers<Waiting> {
-  /** Most users have one request at a time: no list is made for them. */
-  readonly #waiting = new Map<string, Waiting[] | null>();
+  /** By how many who hold a user alone, and by how many whose requests are decided in the order in which they are sent. */
+  readonly #alone = new Map<string, number>();
+  readonly #inOrder = new Map<string, number>();
+  readonly #waiting = new Map<string, Waiting[]>();
 
-  has(userId: string): boolean {
-    return this.#waiting.has(userId);
+  /** @param isInOrder whether who asks would be decided after all that are held in order */
+  mustWait(userId: string, isInOrder: boolean): boolean {
+    return this.#alone.has(userId) || (!isInOrder && this.#inOrder.has(userId));
   }
 
-  hold(userId: string): void {
-    if (!this.#waiting.has(userId)) this.#waiting.set(userId, null);
+  hold(userId: string, isInOrder: boolean): void {
+    const holders = isInOrder ? this.#inOrder : this.#alone;
+    holders.set(userId, (holders.get(userId) ?? 0) + 1);
   }
 
   /** @param userId who is held */
@@ -18,10 +24,18 @@ export class HeldUsers<Waiting> {
     else this.#waiting.set(userId, [waiting]);
   }
 
-  /** @returns those that waited, in the order in which they came */
-  letGo(userId: string): readonly Waiting[] {
-    const others = this.#waiting.get(userId) ?? [];
+  /** @returns those that need wait no longer, in the order in which they came */
+  letGo(userId: string, isInOrder: boolean): readonly Waiting[] {
+    const holders = isInOrder ? this.#inOrder : this.#alone;
+    const others = (holders.get(userId) ?? 1) - 1;
+    if (others > 0) {
+      holders.set(userId, others);
+      return NOBODY;
+    }
+    holders.delete(userId);
+    const waiting = this.#waiting.get(userId);
+    if (!waiting) return NOBODY;
     this.#waiting.delete(userId);
-    return others;
+    return waiting;
   }
 }

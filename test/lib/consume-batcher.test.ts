@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { TollgateError } from '../../src/errors.ts';
 import { ConsumeBatcher, type PendingConsume } from '../../src/lib/consume-batcher.ts';
+import { consumeEach } from '../../src/lib/consume-each.ts';
 import { consume } from '../../src/lib/credits.ts';
 import { grantCredits } from '../../src/lib/grants.ts';
 import { captureHold, placeHold } from '../../src/lib/holds.ts';
@@ -140,6 +141,59 @@ describe.each([
         );
         expect(Math.min(...refused)).toBeGreaterThan(20_500 - spent);
       }
+      expect(await findViolations(library.context.pool)).toEqual([]);
+    });
+
+    it('of one user in a row keeps their order, and a repeat in the next one has no second effect', async () => {
+      const userId = await newUser();
+      const keyOf = (n: number) => `row-${Math.floor(n / 2)}`;
+      // What a flush takes is known after the first: from then on small batches go in a row.
+      await spend(userId, 1, 'first');
+      for (let wave = 0; wave < 10; wave++) {
+        const from = wave * 60;
+        // Thirty keys, and all of them again: of sixty requests that come at once the second half is another batch.
+        const numbers = Array.from({ length: 60 }, (_, n) => from + (n % 30) * 2 + Math.floor(n / 30));
+        const answers = await Promise.all(numbers.map((n) => spend(userId, 1, keyOf(n))));
+        const entries = answers.map(({ body }) => body.entryId);
+        expect(entries.slice(30)).toEqual(entries.slice(0, 30));
+        expect(answers.map(({ replayed }) => replayed)).toEqual(answers.map((_, n) => n >= 30));
+        const used = answers.slice(0, 30).map(({ body }) => body.totalTokensUsed);
+        expect(used).toEqual(used.map((_, n) => 2 + wave * 30 + n));
+      }
+      expect(await readUsage(library.context, userId)).toMatchObject({ totalTokensUsed: 301 });
+      expect(await findViolations(library.context.pool)).toEqual([]);
+    });
+
+    it('of one user in a row, and whole ones beside them lose and double nothing', async () => {
+      const userIds = [await newUser([bonus(1_000_000)]), await newUser([bonus(1_000_000)])];
+      const [hot = '', other = ''] = userIds;
+      let spent = 1;
+      await spend(hot, 1, 'first');
+      const caller = async (n: number): Promise<void> => {
+        for (let turn = 0; turn < 12; turn++) {
+          spent += 1 + n;
+          await spend(hot, 1 + n, `caller-${n}-${turn}`);
+          // As a client that gave up waiting does.
+          if (turn % 3 === 0) await spend(hot, 1 + n, `caller-${n}-${turn}`);
+        }
+      };
+      const batch = (name: string) => {
+        const items = Array.from({ length: 300 }, (_, n) => ({
+          userId: n % 3 === 0 ? hot : other,
+          tokens: 2,
+          key: `${name}-${n}`,
+        }));
+        spent += 200;
+        return consumeEach(library.context, items, ({ key }) => request(key));
+      };
+      const [, ...batches] = await Promise.all([
+        Promise.all(Array.from({ length: 48 }, (_, n) => caller(n))),
+        batch('one'),
+        batch('two'),
+      ]);
+      for (const outcomes of batches) expect(outcomes.every((outcome) => 'result' in outcome)).toBe(true);
+      expect(await readUsage(library.context, hot)).toMatchObject({ totalTokensUsed: spent });
+      expect(await readUsage(library.context, other)).toMatchObject({ totalTokensUsed: 800 });
       expect(await findViolations(library.context.pool)).toEqual([]);
     });
 

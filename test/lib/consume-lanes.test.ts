@@ -4,6 +4,7 @@ import { setImmediate as turnOfEventLoop } from 'node:timers/promises';
 import { expect, it } from 'vitest';
 import { ConsumeBatcher } from '../../src/lib/consume-batcher.ts';
 import { bucketOf } from '../../src/store/bucket.ts';
+import type { Decision } from '../../src/store/consume-batch.ts';
 
 const AT_ONCE = 6;
 
@@ -30,10 +31,13 @@ const requestOf = (userId: string, key: string) => ({
   decideOtherwise: () => Promise.reject(new Error('not asked for')),
 });
 
+/** Of this user nothing is decided. */
+const UNDECIDED = 'undecided';
+
 /** As `consume_batch` gives it: columns of entries, of which there are none, and answers in full with their places. */
 function answerOf(users: readonly string[]) {
-  const places = users.map((_, index) => index + 1);
-  const reused = users.map(() => ({ outcome: 'reused' }));
+  const places = users.flatMap((userId, index) => (userId === UNDECIDED ? [] : [index + 1]));
+  const reused = places.map(() => ({ outcome: 'reused' }));
   return { rows: [[[null, null, null, null, null, null, places, reused]]] };
 }
 
@@ -48,7 +52,7 @@ function textsIn(array: unknown): string[] {
 }
 const numbersIn = (array: unknown): number[] => JSON.parse(`[${String(array).slice(1, -1)}]`);
 
-function open({ lanes = 1024 } = {}) {
+function databaseOf(lanes: number) {
   const asked: Asked[] = [];
   const query = async (statement: string | { values: unknown[] }) => {
     if (typeof statement === 'string') return { rows: [{ lanes }] };
@@ -60,6 +64,11 @@ function open({ lanes = 1024 } = {}) {
     await new Promise<void>((resolve) => asked.push({ bucket, users, answer: resolve }));
     return answerOf(users);
   };
+  return { asked, query };
+}
+
+function open({ lanes = 1024 } = {}) {
+  const { asked, query } = databaseOf(lanes);
   const batcher = new ConsumeBatcher({ query } as never);
   let keys = 0;
   const decide = (userId: string) => batcher.decide(requestOf(userId, `key-${keys++}`));
@@ -167,6 +176,69 @@ it('a user is in one batch at a time: what comes meanwhile goes out together aft
   const sizes = ofHot.filter((count) => count > 0);
   expect(sizes).toHaveLength(3);
   expect(sizes.reduce((sum, size) => sum + size)).toBe(301);
+});
+
+/** On one lane, with a connection for batches in a row; what a flush takes is known. */
+async function openInARow({ flushMs }: { flushMs: number }) {
+  const { asked, query } = databaseOf(1);
+  const ask = async (statement: string | { values?: unknown[] }) => {
+    if (typeof statement === 'string' || statement.values) return query(statement as { values: unknown[] });
+    return { rows: [[flushMs]] };
+  };
+  const connection = { query: ask, on() {}, off() {}, release() {} };
+  const batcher = new ConsumeBatcher({ query: ask, connect: async () => connection } as never);
+  let keys = 0;
+  const decide = (userId: string) => batcher.decide(requestOf(userId, `key-${keys++}`));
+  const first = decide('first');
+  await settle();
+  asked.shift()?.answer();
+  await first;
+  return { asked, batcher, decide };
+}
+
+it.each([
+  {
+    flushMs: 0.1,
+    says: 'a user is in a batch and in the one that follows on its connection',
+    sizes: [32, 32],
+  },
+  { flushMs: 2, says: 'a user is in none of two batches that go beside each other', sizes: [64] },
+])('in one lane with flushes of $flushMs ms $says', async ({ flushMs, sizes }) => {
+  const { asked, decide } = await openInARow({ flushMs });
+  const decisions = Promise.all(Array.from({ length: 64 }, () => decide('hot')));
+  await settle();
+  expect(asked.map(({ users }) => users.length)).toEqual(sizes);
+  // A whole batch goes beside them, on a connection of its own, and its user would be locked.
+  const more = Array.from({ length: 250 }, (_, n) => decide(n % 2 === 0 ? 'hot' : `user-${n}`));
+  await settle();
+  const beside = asked.slice(sizes.length).flatMap(({ users }) => users);
+  expect(beside).not.toContain('hot');
+  for (let answered = 0; answered < asked.length; await settle()) asked[answered++]?.answer();
+  expect(await decisions).toHaveLength(64);
+  expect(await Promise.all(more)).toHaveLength(250);
+});
+
+it('while a request is decided apart, what comes of its user waits, in a row or beside', async () => {
+  for (const flushMs of [0.1, 2]) {
+    const { asked, batcher, decide } = await openInARow({ flushMs });
+    let end = (): void => {};
+    const apart = new Promise<Decision>((resolve) => {
+      end = () => resolve({ outcome: 'reused' });
+    });
+    const due = batcher.decide({ ...requestOf(UNDECIDED, 'due'), decideOtherwise: () => apart });
+    await settle();
+    asked.shift()?.answer();
+    await settle();
+    const next = decide(UNDECIDED);
+    await settle();
+    expect(asked).toEqual([]);
+    end();
+    await due;
+    await settle();
+    expect(asked.map(({ users }) => users)).toEqual([[UNDECIDED]]);
+    asked.shift()?.answer();
+    await expect(next).rejects.toThrow('not asked for');
+  }
 });
 
 it('in one lane a batch follows the one before on its connection where a flush is short, and is sent beside it else', async () => {
