@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import pg from 'pg';
+import { API_FLAGS } from '../scripts/node-flags.mjs';
 import { configOf, readEnvironment } from '../src/config.ts';
 import { openContext } from '../src/context.ts';
 import { DEFAULT_CATALOGUE } from '../src/domain/plans.ts';
@@ -153,7 +154,11 @@ export class Bed {
     const log = openSync(join(this.#folder, 'server.log'), 'a');
     const { profile } = this.scale;
     const profiling = profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${join(profile, kind)}`];
-    const child = start('server.ts', ['ignore', log, 'inherit', 'ipc'], ['--expose-gc', ...profiling]);
+    const child = start(
+      'server.ts',
+      ['ignore', log, 'inherit', 'ipc'],
+      [...API_FLAGS, '--expose-gc', ...profiling],
+    );
     closeSync(log);
     const job: ServerJob = {
       kind,

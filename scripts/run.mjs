@@ -1,5 +1,5 @@
 // Makes a fresh clone ready and runs one of our commands: `npm start` and `npm test` need nothing but Node.
-// Only Node's own modules here, because it runs before `npm ci`.
+// Only Node's own modules and ours here, because it runs before `npm ci`.
 //
 // package.json says `exec node … || node …` for what runs long: npm starts a shell, and a shell that is not replaced
 // dies of the SIGTERM that npm passes on, while we live on behind npm's back (exit 143 at once, ports still taken).
@@ -18,6 +18,7 @@ import {
 import { constants, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { API_FLAGS } from './node-flags.mjs';
 
 const NODE_MIN = [20, 19];
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
@@ -29,6 +30,7 @@ const VITEST = 'node_modules/vitest/vitest.mjs';
 const TARGETS = {
   start: {
     file: 'src/start.ts',
+    flags: API_FLAGS,
     says: 'npm start: runs Tollgate with its database, Stripe sandbox, API and workers on this machine.',
   },
   test: { says: 'npm test: runs the whole test suite on a throw-away PostgreSQL.' },
@@ -40,7 +42,7 @@ const TARGETS = {
     file: 'sim/run.ts',
     says: 'npm run sim: tells histories of Stripe in order and in chaos; both must end alike.',
   },
-  serve: { file: 'src/server.ts' },
+  serve: { file: 'src/server.ts', flags: API_FLAGS },
   worker: { file: 'workers/index.ts' },
   cli: { file: 'src/cli.ts' },
   'db:migrate': { file: 'scripts/migrate.ts' },
@@ -213,4 +215,5 @@ if (!target) stop(`Usage: node scripts/run.mjs ${Object.keys(TARGETS).join(' | '
 if (target.says) say(`${target.says}\n`);
 await prepare();
 if (target.file && !existsSync(path(target.file))) stop(`${target.file} is missing from this checkout.`);
-process.exitCode = name === 'test' ? await test() : await node(['--import', 'tsx', target.file, ...args]);
+const { file, flags = [] } = target;
+process.exitCode = name === 'test' ? await test() : await node([...flags, '--import', 'tsx', file, ...args]);
