@@ -32,13 +32,14 @@ export class ConsumeBatcher {
   constructor(pool: Pool) {
     const pipeline = new Pipeline(pool);
     const flush = new FlushTime(pool);
-    const isInOrder = (lane: Lane, count: number): boolean =>
-      lane === null && count < BATCH_MAX && (flush.ms ?? Number.POSITIVE_INFINITY) < SHORT_FLUSH_MS;
     this.#queue = new GroupQueue(pool, {
       max: BATCH_MAX,
-      isInOrder,
-      together(lane, consumes) {
-        return decideTogether(isInOrder(lane, consumes.length) ? pipeline : pool, lane, consumes);
+      isInOrder(lane, count) {
+        const isSmall = lane === null && count < BATCH_MAX;
+        return isSmall && (flush.ms ?? Number.POSITIVE_INFINITY) < SHORT_FLUSH_MS;
+      },
+      together(lane, consumes, isInOrder) {
+        return decideTogether(isInOrder ? pipeline : pool, lane, consumes);
       },
       apart: (_lane, consumes) => Promise.all(consumes.map(decideOtherwise)),
       // The door has a limit of its own.

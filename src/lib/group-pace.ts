@@ -13,8 +13,8 @@ export const ENOUGH = 16;
  */
 export const ENOUGH_BESIDE = 24;
 /**
- * Where a second group may go out the first takes half of the requests (and what its users ask for besides), but not
- * fewer. All at once came back all at once: while PostgreSQL decided them nobody else had anything to do.
+ * Where a second group may go out the first takes half of the requests (and what its users ask for besides, where they
+ * cannot be in the second), but not fewer. All at once came back all at once: while PostgreSQL decided them nobody else had anything to do.
  */
 export const HALF_MIN = 32;
 /**

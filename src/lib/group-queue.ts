@@ -143,7 +143,7 @@ export class GroupQueue<Request extends { userId: string }, Result> {
       this.#gathering.delete(lane);
     }
     const { group, users, isInOrder } = this.#nextGroup(lane);
-    const decided = this.#outcomesTogether(lane, group);
+    const decided = this.#outcomesTogether(lane, group, isInOrder);
     // The one beside it, with what it has left.
     this.#startGroup(lane);
     const outcomes = await decided;
@@ -161,6 +161,7 @@ export class GroupQueue<Request extends { userId: string }, Result> {
   async #outcomesTogether(
     lane: Lane,
     group: readonly Waiting<Request, Result>[],
+    isInOrder: boolean,
   ): Promise<(Outcome<Result> | undefined)[]> {
     // All that waited was of users in the group before.
     if (group.length === 0) return [];
@@ -168,6 +169,7 @@ export class GroupQueue<Request extends { userId: string }, Result> {
       return await this.#rules.together(
         lane,
         group.map(({ request }) => request),
+        isInOrder,
       );
     } catch (error) {
       return this.#outcomesOfFailed(group, error);
@@ -196,11 +198,11 @@ export class GroupQueue<Request extends { userId: string }, Result> {
     const most = this.#mostUsersOf(lane);
     const others: Waiting<Request, Result>[] = [];
     const taken = this.#queues.take(lane, this.#rules.max);
-    const isInOrder = this.#rules.isInOrder(lane, taken.length);
+    const isInOrder = this.#rules.isInOrder(lane, Math.min(taken.length, most));
     for (const waiting of taken) {
       const { userId } = waiting.request;
       const isOther = !users.has(userId);
-      // In the group before this one, which had no room for all of its user's requests.
+      // In a group that had no room for all of its user's requests, or in a row while this group goes beside it.
       if (isOther && this.#held.mustWait(userId, isInOrder)) {
         this.#held.wait(userId, waiting);
       } else if (group.length >= most && (isOther || isInOrder)) {
@@ -218,7 +220,7 @@ export class GroupQueue<Request extends { userId: string }, Result> {
   /** With how many requests a group takes no more, or where its users cannot be in the next one, no more users. */
   #mostUsersOf(lane: Lane): number {
     const isFirstOfTwo = lane === null && this.#underWay.get(lane) === 1;
-    return isFirstOfTwo ? Math.max(HALF_MIN, this.#queues.lengthOf(lane) / 2) : this.#rules.max;
+    return isFirstOfTwo ? Math.max(HALF_MIN, Math.ceil(this.#queues.lengthOf(lane) / 2)) : this.#rules.max;
   }
 
   /** Where the database is away it is away for all of them; else one of them is at fault, and they are taken apart. */

@@ -7,9 +7,12 @@ export class HeldUsers<Waiting> {
   readonly #inOrder = new Map<string, number>();
   readonly #waiting = new Map<string, Waiting[]>();
 
-  /** @param isInOrder whether who asks would be decided after all that are held in order */
+  /**
+   * Behind whoever waits already: in a row that goes on and on they would never have their turn.
+   * @param isInOrder whether who asks would be decided after all that are held in order
+   */
   mustWait(userId: string, isInOrder: boolean): boolean {
-    return this.#alone.has(userId) || (!isInOrder && this.#inOrder.has(userId));
+    return this.#alone.has(userId) || this.#waiting.has(userId) || (!isInOrder && this.#inOrder.has(userId));
   }
 
   hold(userId: string, isInOrder: boolean): void {
@@ -24,7 +27,7 @@ export class HeldUsers<Waiting> {
     else this.#waiting.set(userId, [waiting]);
   }
 
-  /** @returns those that need wait no longer, in the order in which they came */
+  /** @returns those that may have their turn now, in the order in which they came: they ask again whether they must wait */
   letGo(userId: string, isInOrder: boolean): readonly Waiting[] {
     const holders = isInOrder ? this.#inOrder : this.#alone;
     const others = (holders.get(userId) ?? 1) - 1;

@@ -11,6 +11,7 @@ const AT_ONCE = 6;
 interface Asked {
   bucket: number | null;
   users: string[];
+  keys: string[];
   answer(): void;
 }
 
@@ -58,10 +59,11 @@ function databaseOf(lanes: number) {
     if (typeof statement === 'string') return { rows: [{ lanes }] };
     const bucket = statement.values[0] as number | null;
     const [buckets, users] = [numbersIn(statement.values[1]), textsIn(statement.values[2])];
+    const keys = textsIn(statement.values[3]);
     if (bucket !== null) expect(buckets.every((each) => each === bucket)).toBe(true);
     expect(users.map(bucketOf)).toEqual(buckets);
     expect(users).not.toEqual([]);
-    await new Promise<void>((resolve) => asked.push({ bucket, users, answer: resolve }));
+    await new Promise<void>((resolve) => asked.push({ bucket, users, keys, answer: resolve }));
     return answerOf(users);
   };
   return { asked, query };
@@ -216,6 +218,47 @@ it.each([
   for (let answered = 0; answered < asked.length; await settle()) asked[answered++]?.answer();
   expect(await decisions).toHaveLength(64);
   expect(await Promise.all(more)).toHaveLength(250);
+});
+
+it('in a row, requests of one user are decided in the order in which they came, a whole batch of them as well', async () => {
+  const { asked, decide } = await openInARow({ flushMs: 0.1 });
+  const decisions = [decide('hot')];
+  await settle();
+  decisions.push(...Array.from({ length: 300 }, () => decide('hot')));
+  await settle();
+  for (let answered = 0; answered < asked.length; await settle()) asked[answered++]?.answer();
+  expect(await Promise.all(decisions)).toHaveLength(301);
+  expect(asked.flatMap(({ keys }) => keys)).toEqual(decisions.map((_, n) => `key-${n + 1}`));
+});
+
+it('in a row that goes on and on, a whole batch of its user has its turn', async () => {
+  const { asked, decide } = await openInARow({ flushMs: 0.1 });
+  const decisions: Promise<Decision>[] = [];
+  const askFor = (count: number) => {
+    for (let n = 0; n < count; n++) decisions.push(decide('hot'));
+  };
+  for (let batch = 0; batch < 2; batch++) {
+    askFor(30);
+    await settle();
+  }
+  expect(asked).toHaveLength(2);
+  askFor(250);
+  const whole = decisions.slice(60);
+  let isDone = false;
+  void Promise.all(whole).then(() => {
+    isDone = true;
+  });
+  // As many clients do: whoever is answered asks again, and two batches are always under way.
+  let answered = 0;
+  for (; !isDone && answered < 20; await settle()) {
+    const { users } = asked[answered] ?? { users: [] };
+    asked[answered++]?.answer();
+    await settle();
+    askFor(Math.min(30, users.length));
+  }
+  expect(isDone).toBe(true);
+  for (; answered < asked.length; await settle()) asked[answered++]?.answer();
+  await Promise.all(decisions);
 });
 
 it('while a request is decided apart, what comes of its user waits, in a row or beside', async () => {
