@@ -9,12 +9,13 @@ export const ENOUGH = 16;
  * With so many waiting a second group goes out while the first is under way: the next is there when PostgreSQL is ready
  * for it, and is decided while the first waits for its flush, where that takes a while (docs/decisions/0016). 20 here and
  * 8 above made a sixth more flushes for as many consumes a second, and 0.96 of them with 2 ms a commit; 32 here was no
- * faster, and a service with fewer clients than twice that never gets there (24 turns by turns in one process, twice).
+ * faster, and a service with fewer clients than twice that never gets there (two runs of 24 turns in one process).
  */
 export const ENOUGH_BESIDE = 24;
 /**
  * Where a second group may go out the first takes half of the requests (and what its users ask for besides, where they
- * cannot be in the second), but not fewer. All at once came back all at once: while PostgreSQL decided them nobody else had anything to do.
+ * cannot be in the second), but not fewer. All at once came back all at once: while PostgreSQL decided them nobody else
+ * had anything to do.
  */
 export const HALF_MIN = 32;
 /**
