@@ -199,13 +199,9 @@ async function openInARow({ flushMs }: { flushMs: number }) {
 }
 
 it.each([
-  {
-    flushMs: 0.1,
-    says: 'a user is in a batch and in the one that follows on its connection',
-    sizes: [32, 32],
-  },
-  { flushMs: 2, says: 'a user is in none of two batches that go beside each other', sizes: [64] },
-])('in one lane with flushes of $flushMs ms $says', async ({ flushMs, sizes }) => {
+  ['a user is in a batch and in the one that follows on its connection', 0.1, [32, 32]],
+  ['a user is in one of two batches that go beside each other', 2, [64]],
+])('in one lane %s', async (_, flushMs, sizes) => {
   const { asked, decide } = await openInARow({ flushMs });
   const decisions = Promise.all(Array.from({ length: 64 }, () => decide('hot')));
   await settle();

@@ -51,7 +51,8 @@ test('while a renewal is unpaid nothing is granted, and paid at last it is grant
   const userId = await service.subscriber();
   await spend(service, userId, 90);
   await service.payments(userId, 'card_declined');
-  // An hour after the renewal, also of a month of 31 days: the sandbox begins today, whatever day that is.
+  // The invoice is paid an hour after the renewal at the earliest, and the sandbox begins on the day of the run: a month
+  // may have 31 days.
   await service.advance(32);
   await service.settle();
   expect(await statusOf(userId)).toBe('past_due');
