@@ -1,4 +1,5 @@
 import { defineConfig } from 'vitest/config';
+import { LongestFirst } from './test/support/longest-first.ts';
 
 export default defineConfig({
   test: {
@@ -8,6 +9,7 @@ export default defineConfig({
     pool: 'forks',
     // The database and its sessions want the cores as well; on two cores more workers only add timeouts.
     maxWorkers: 2,
+    sequence: { sequencer: LongestFirst },
     // Real databases on busy machines: a limit for what hangs, not a measure of what is slow.
     testTimeout: 30_000,
     hookTimeout: 60_000,

@@ -77,8 +77,10 @@ export async function findViolationsOf(db: Queryable, ...userIds: string[]): Pro
   for (const [bucket, ids] of ofBucket) {
     const { rows } = await db.query<Violation>({
       name: 'violations-of-users',
-      // The offset keeps a user's part a statement of its own, which reads that user's rows and not all of the bucket.
-      text: `select found.* from unnest($2::text[]) asked(id) cross join lateral (${OF_USER} offset 0) found`,
+      // The offset keeps a user's part a statement of its own, which reads that user's rows and not all of the bucket. The
+      // inner select hides how many users there are: PostgreSQL plans for each call where that makes a difference, and
+      // planning was 2.7 of 3.2 ms.
+      text: `select found.* from unnest((select $2::text[])) asked(id) cross join lateral (${OF_USER} offset 0) found`,
       values: [bucket, ids],
     });
     violations.push(...rows);
