@@ -40,7 +40,8 @@ function cli(args: string[], environment: Record<string, string> = {}): Promise<
   });
 }
 
-describe('npm run cli', () => {
+// Each command is a process that begins anew: up to 7 s on two busy cores, and a test runs several.
+describe('npm run cli', { timeout: 120_000 }, () => {
   it('keys: makes one that works, lists it without its secret, and revokes it', async () => {
     const made = await cli(['keys', 'create', 'ops', '--scopes', 'read,consume']);
     const { id, key } = JSON.parse(made.output) as { id: string; key: string };

@@ -8,6 +8,7 @@ import { bucketOf } from './bucket.ts';
 import type { Transaction } from './database.ts';
 import { newUserRowId } from './ids.ts';
 import type { Lane } from './lanes.ts';
+import { HIDDEN_BUCKETS } from './row-sets.ts';
 
 /** An account and what stands in the database of it, so that only what changed is written (account-save.ts). */
 export interface LoadedAccount {
@@ -116,7 +117,7 @@ async function readOfUsers<Row extends object>(
   { name, select, table, id, condition = '', order = '' }: Reading,
 ): Promise<Row[]> {
   const ofOne = `from ${table} where bucket = $1 and ${id} = any($2::text[])`;
-  const ofAll = `from unnest($1::smallint[], $2::text[]) as r(r_bucket, r_id)
+  const ofAll = `from unnest(${HIDDEN_BUCKETS}, $2::text[]) as r(r_bucket, r_id)
     join ${table} on bucket = r_bucket and ${id} = r_id where true`;
   const { rows } = await tx.query<Row>({
     name: `${name}_of_${lane === null ? 'all' : 'one'}`,
