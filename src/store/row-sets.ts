@@ -21,8 +21,9 @@ export interface OfUser<Row> {
 }
 
 /**
- * The first parameter, but so that PostgreSQL does not see how many there are: where it thinks few of them cheap it plans
- * each call anew, a tenth to a fifth of what a change through the door takes where few come at a time.
+ * The parameter of the buckets, in a form that hides from PostgreSQL how many there are. A plan for few of them looks cheaper
+ * to it than the one that it could keep, so it would plan each call anew: a fifth of what a change through the door takes
+ * where they come one at a time (docs/decisions/0010).
  */
 export const HIDDEN_BUCKETS = '(select $1::smallint[])';
 
