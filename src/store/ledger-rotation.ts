@@ -101,8 +101,9 @@ async function nextBoundaries(
   const next = boundariesAt(now);
   const [newest = '-infinity'] = present;
   if ((next[0] ?? '') <= newest && present.length > 0) return present;
+  // It names a column, as Citus reads a limited part of a table on the way to the count, and cannot read one of none.
   const { rows } = await client.query<{ count: string }>(
-    `select count(*) as count from (select from ledger_entries where created_at >= $1::timestamptz limit $2) newest`,
+    `select count(*) as count from (select seq from ledger_entries where created_at >= $1::timestamptz limit $2) newest`,
     [newest === '-infinity' ? newest : `${newest}T00:00:00Z`, entriesMin],
   );
   return Number(rows[0]?.count) < entriesMin ? present : next;
@@ -137,8 +138,8 @@ async function readIndexes(client: pg.Client): Promise<Map<string, boolean>> {
 async function ensureIndex(client: pg.Client, { name, kind, definition }: Index): Promise<boolean> {
   const isValid = (await readIndexes(client)).get(name);
   if (isValid) return false;
-  // What was cut off is filled by every insert and used by no statement.
-  if (isValid === false) await client.query(`drop index concurrently "${name}"`);
+  // What was cut off is filled by every insert and used by no statement. On Citus some shards may not have it yet.
+  if (isValid === false) await client.query(`drop index concurrently if exists "${name}"`);
   await client.query(`create ${kind} concurrently "${name}" ${definition}`);
   return true;
 }

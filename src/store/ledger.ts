@@ -31,12 +31,15 @@ export interface StoredEntry {
 
 export type EntryRow = Omit<StoredEntry, 'parts'> & { parts: unknown; source: GrantSource | null };
 
-/** Of an entry `e` and its grant `g`. */
-export const ENTRY_SELECT = `e.seq, e.type, e.tokens, e.balance_after as "balanceAfter", e.available_after as "availableAfter",
+/** Of an entry `e`. */
+const ENTRY_COLUMNS = `e.seq, e.type, e.tokens, e.balance_after as "balanceAfter", e.available_after as "availableAfter",
   e.total_used_after as "totalUsedAfter", e.overage_tokens as "overageTokens",
   e.debt_delta_tokens as "debtDeltaTokens", e.grant_id as "grantId", e.parts, e.key, e.request_hash as "requestHash",
   e.feature, e.reason, e.metadata, e.refers_to_seq as "refersToSeq", e.hold_id as "holdId",
-  e.request_id as "requestId", e.created_at as "createdAt", g.source`;
+  e.request_id as "requestId", e.created_at as "createdAt"`;
+
+/** Of an entry `e` and its grant `g`. */
+export const ENTRY_SELECT = `${ENTRY_COLUMNS}, g.source`;
 
 /** By one of the names under which entries are read by user and key (docs/decisions/0012). */
 const from = (entries: string): string =>
@@ -44,7 +47,9 @@ const from = (entries: string): string =>
 
 const OF_BUCKET = `${from('ledger')} where e.bucket = $1`;
 const OF_USER = `${OF_BUCKET} and e.user_id = $2`;
-const PAGE = `${from('ledger_page($1, $2, $3, $4)')} order by e.seq desc`;
+/** Nothing is joined to it: Citus would send the call to a worker, where it can ask nothing (docs/scaling.md). */
+const PAGE = `select ${ENTRY_COLUMNS} from ledger_page($1, $2, $3, $4) e order by e.seq desc`;
+const SOURCES = `select id, source from credit_grants where bucket = $1 and id = any($2)`;
 /** By the index of what refers to others, which is of the whole table: few do. */
 const REFERRING = `${from('ledger_entries')} where e.bucket = $1 and e.user_id = $2 and e.refers_to_seq = $3 order by e.seq`;
 
@@ -93,6 +98,10 @@ export async function listEntries(
   userId: string,
   { beforeSeq, limit }: { beforeSeq: number; limit: number },
 ): Promise<StoredEntry[]> {
-  const { rows } = await db.query<EntryRow>(PAGE, [bucketOf(userId), userId, beforeSeq, limit]);
-  return rows.map(entryOfRow);
+  const bucket = bucketOf(userId);
+  const { rows } = await db.query<Omit<EntryRow, 'source'>>(PAGE, [bucket, userId, beforeSeq, limit]);
+  const grantIds = [...new Set(rows.flatMap(({ grantId }) => grantId ?? []))];
+  const grants = await db.query<{ id: string; source: GrantSource }>(SOURCES, [bucket, grantIds]);
+  const sourceOf = new Map(grants.rows.map(({ id, source }) => [id, source]));
+  return rows.map((row) => entryOfRow({ ...row, source: sourceOf.get(row.grantId ?? '') ?? null }));
 }

@@ -140,9 +140,9 @@ async function write(
 async function writeUser(tx: Transaction, key: unknown[], totals: Totals, now: Date): Promise<boolean> {
   await tx.query(
     `update credit_grants g set remaining_tokens = u.head_remaining_tokens from users u
-     where u.bucket = $1 and u.id = $2 and g.bucket = u.bucket and g.id = u.head_grant_id
+     where u.bucket = $1 and u.id = $2 and g.bucket = $1 and g.id = u.head_grant_id
        and (select coalesce(sum(tokens), 0) from entry_parts p
-            where p.bucket = g.bucket and p.user_id = g.user_id and p.grant_id = g.id) - g.held_tokens
+            where p.bucket = $1 and p.user_id = $2 and p.grant_id = g.id) - g.held_tokens
            = u.head_remaining_tokens`,
     key,
   );

@@ -87,6 +87,18 @@ test('the batch is of one bucket: nothing in it is read or written by another eq
   expect(equalities).toHaveLength(named.length);
 });
 
+test('a page of the ledger is of one bucket, and no function in SQL reads what is distributed', async () => {
+  const [body] = (await column(`select prosrc from pg_proc where proname = 'ledger_page'`)) as [string];
+  const [reads, ofOne] = [/FROM ledger_entries\b/g, /FROM ledger_entries WHERE bucket = p_bucket AND/g];
+  expect(body.match(reads)).toHaveLength(body.match(ofOne)?.length ?? 0);
+  // Citus plans no parameters of one. Those that only write a text say nothing to it.
+  const readers = await column(`select proname::text from pg_proc join pg_language l on l.oid = prolang
+    where pronamespace = 'public'::regnamespace and lanname = 'sql' and prorettype <> 'text'::regtype
+      and prosrc ~* ('\\m(from|join|update|into)\\s+(ledger|entry_parts|' ||
+        (select string_agg(logicalrelid::text, '|') from pg_dist_partition) || ')\\M')`);
+  expect(readers).toEqual([]);
+});
+
 test.each([false, true])('who is due is found and rolled, distributed: %s', async (isDistributed) => {
   const library = await openLibrary({ isDistributed });
   const { context } = library;
