@@ -2,9 +2,9 @@
 import type { Context } from '../context.ts';
 import { creditsOf } from '../domain/plans.ts';
 import { invalidField } from '../errors.ts';
-import { inTransaction } from '../store/transaction.ts';
+import type { Queryable } from '../store/database.ts';
+import { inReport } from '../store/transaction.ts';
 import {
-  asReport,
   countConsumers,
   countConversions,
   countUsersByPlan,
@@ -12,6 +12,9 @@ import {
   sumUsage,
   type UsageSum,
 } from '../store/usage-metrics.ts';
+
+/** It may take longer than a request on one user. */
+const STATEMENT_MS_MAX = 60_000;
 
 const DAY_MS = 86_400_000;
 const DEFAULT_DAYS = 30;
@@ -28,20 +31,19 @@ export async function readUsageMetrics(
   request: MetricsRequest,
 ): Promise<Record<string, unknown>> {
   const period = periodOf(request, clock.now());
-  return inTransaction(pool, (tx) =>
-    asReport(tx, async () => {
-      const sums = await sumUsage(tx, period);
-      return {
-        from: period.from.toISOString(),
-        to: period.to.toISOString(),
-        consumption: consumptionOf(sums, period, await countConsumers(tx, period)),
-        users: usersOf(await countUsersByPlan(tx, period)),
-        usage: usageOf(sums),
-        conversion: conversionOf(await countConversions(tx, period)),
-        trend: trendOf(sums, period),
-      };
-    }),
-  );
+  const work = async (tx: Queryable) => {
+    const sums = await sumUsage(tx, period);
+    return {
+      from: period.from.toISOString(),
+      to: period.to.toISOString(),
+      consumption: consumptionOf(sums, period, await countConsumers(tx, period)),
+      users: usersOf(await countUsersByPlan(tx, period)),
+      usage: usageOf(sums),
+      conversion: conversionOf(await countConversions(tx, period)),
+      trend: trendOf(sums, period),
+    };
+  };
+  return inReport(pool, work, { statementTimeoutMs: STATEMENT_MS_MAX });
 }
 
 /** What is to come has no numbers: the period ends now at the latest. */

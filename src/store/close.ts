@@ -4,7 +4,7 @@
  */
 import { bucketOf } from './bucket.ts';
 import type { Pool, Queryable } from './database.ts';
-import { inTransaction } from './transaction.ts';
+import { inReport } from './transaction.ts';
 
 /** Half-open. */
 export interface Month {
@@ -156,9 +156,7 @@ export interface Books {
 
 /** All of one instant. It reads the whole ledger up to the end of the month. */
 export function readBooks(pool: Pool, { start, end }: Month): Promise<Books> {
-  return inTransaction(pool, async (tx) => {
-    await tx.query('set transaction isolation level repeatable read, read only');
-    await tx.query('set local statement_timeout = 0');
+  return inReport(pool, async (tx) => {
     const values = [start, end];
     const credits = await tx.query<CreditRow>(CREDITS, values);
     const lines = await tx.query<LineRow>(LINES, values);

@@ -1,6 +1,6 @@
 import { bucketOf } from './bucket.ts';
-import type { Pool, Queryable, Transaction } from './database.ts';
-import { inTransaction } from './transaction.ts';
+import type { Pool, Queryable } from './database.ts';
+import { inReport } from './transaction.ts';
 
 /** Views of the migration that speak of one user's rows; docs/credits.md says what each holds. */
 const USER_VIEWS = [
@@ -35,7 +35,7 @@ const select = (view: string): string =>
  * is either of users' rows alone or of none (docs/scaling.md).
  */
 export function findViolations(pool: Pool): Promise<Violation[]> {
-  return readingAll(pool, async (tx) => {
+  return inReport(pool, async (tx) => {
     const violations: Violation[] = [];
     for (const view of [...USER_VIEWS, ...GLOBAL_VIEWS]) {
       const { rows } = await tx.query<Violation>(`${select(view)} limit ${LIMIT}`);
@@ -47,18 +47,9 @@ export function findViolations(pool: Pool): Promise<Violation[]> {
 
 /** Entries of nobody since then: no foreign key refuses them (docs/decisions/0013). */
 export function findEntriesOfNobody(pool: Pool, since: Date): Promise<Violation[]> {
-  return readingAll(pool, async (tx) => {
+  return inReport(pool, async (tx) => {
     const text = `${select(OWNER_VIEW)} where created_at >= $1 limit ${LIMIT}`;
     return (await tx.query<Violation>(text, [since])).rows;
-  });
-}
-
-/** It reads every row of a large ledger: the limit for ordinary statements does not apply. */
-function readingAll<Result>(pool: Pool, work: (tx: Transaction) => Promise<Result>): Promise<Result> {
-  return inTransaction(pool, async (tx) => {
-    await tx.query('set transaction isolation level repeatable read, read only');
-    await tx.query('set local statement_timeout = 0');
-    return work(tx);
   });
 }
 

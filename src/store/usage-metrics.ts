@@ -81,7 +81,7 @@ export interface Conversions {
 
 export async function countConversions(tx: Queryable, { from, to }: MetricsPeriod): Promise<Conversions> {
   const { rows } = await tx.query<Conversions>(
-    `with paid as materialized (
+    `with paid as not materialized (
        select distinct bucket, user_id from credit_grants
        where source = 'allowance' and offer <> $3 and created_at >= $1 and created_at < $2
      ), signups as (
@@ -101,11 +101,4 @@ export async function countConversions(tx: Queryable, { from, to }: MetricsPerio
   const row = rows[0];
   if (!row) throw new Error('The database counted no conversions.');
   return row;
-}
-
-/** Everything that `read` reads is of one moment, and it may take longer than a request on one user. */
-export async function asReport<T>(tx: Queryable, read: () => Promise<T>): Promise<T> {
-  await tx.query('set transaction isolation level repeatable read, read only');
-  await tx.query(`set local statement_timeout = '60s'`);
-  return read();
 }
