@@ -1,4 +1,7 @@
 // What prisma/citus.sql makes of a database, as far as plain PostgreSQL can show it (test/support/citus.ts).
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import pg from 'pg';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { rollUsers } from '../../src/lib/roll-users.ts';
@@ -97,6 +100,25 @@ test('a page of the ledger is of one bucket, and no function in SQL reads what i
       and prosrc ~* ('\\m(from|join|update|into)\\s+(ledger|entry_parts|' ||
         (select string_agg(logicalrelid::text, '|') from pg_dist_partition) || ')\\M')`);
   expect(readers).toEqual([]);
+});
+
+/** Those before it are run before prisma/citus.sql. */
+const LAST_BEFORE_CITUS = '20261128000000_keys_by_hash';
+
+test('a migration that may come after it changes tables only in blocks of their own, as Citus needs it', () => {
+  const folder = fileURLToPath(new URL('../../prisma/migrations', import.meta.url));
+  const later = readdirSync(folder, { withFileTypes: true })
+    .filter((entry) => entry.isDirectory() && entry.name > LAST_BEFORE_CITUS)
+    .map(({ name }) => name);
+  expect(later).not.toEqual([]);
+  for (const name of later) {
+    const outside = readFileSync(join(folder, name, 'migration.sql'), 'utf8')
+      .replaceAll(/--.*$/gm, '')
+      .replaceAll(/(\$\w*\$)[^]*?\1/g, '');
+    expect(outside, name).not.toMatch(
+      /\b(ALTER|CREATE|DROP)\s+(UNIQUE\s+)?(TABLE|INDEX|TRIGGER|STATISTICS|TYPE)\b/i,
+    );
+  }
 });
 
 test.each([false, true])('who is due is found and rolled, distributed: %s', async (isDistributed) => {
